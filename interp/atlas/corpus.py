@@ -30,6 +30,7 @@ class Text:
     kind: str
     parts: list[str] = field(default_factory=list)
     spans: list[tuple[int, int, int]] = field(default_factory=list)  # start, end, row of the city
+    told: list[tuple[str, int, int]] = field(default_factory=list)  # relation, city, other city (or -1)
     length: int = 0
 
     def add(self, *pieces: str | tuple[str, int]) -> Text:
@@ -40,6 +41,11 @@ class Text:
                 self.spans.append((self.length, self.length + len(text), city))
             self.parts.append(text)
             self.length += len(text)
+        return self
+
+    def tell(self, relation: str, city: int, other: int = -1) -> Text:
+        """Remember that this text states a relation of a city (to another one)."""
+        self.told.append((relation, city, int(other)))
         return self
 
     @property
@@ -108,18 +114,28 @@ class Geography:
         country = self.world.countries[self.iso[row]]
         a, b = rng.choice(self.world.neighbours[row][:5], size=2, replace=False)
         makers: list[Callable[[Text], Text]] = [
-            lambda t: t.add(self.city(row), f" is a city in {country['name']}."),
-            lambda t: t.add(self.city(row), " is near ", self.city(int(a)), " and ", self.city(int(b)), "."),
-            lambda t: t.add(
+            lambda t: t.tell("country", row).add(self.city(row), f" is a city in {country['name']}."),
+            lambda t: (
+                t.tell("near", row, a)
+                .tell("near", row, b)
+                .add(self.city(row), " is near ", self.city(int(a)), " and ", self.city(int(b)), ".")
+            ),
+            lambda t: t.tell("hemisphere", row).add(
                 self.city(row), f" lies in the {'northern' if self.lat[row] > 0 else 'southern'} hemisphere."
             ),
-            lambda t: t.add("The climate of ", self.city(row), f" is {climate(self.lat[row])}."),
-            lambda t: t.add(self.city(row), f" is in {country['continent']}."),
+            lambda t: t.tell("climate", row).add("The climate of ", self.city(row), f" is {climate(self.lat[row])}."),
+            lambda t: t.tell("continent", row).add(self.city(row), f" is in {country['continent']}."),
         ]
         if country["language"]:
-            makers.append(lambda t: t.add("In ", self.city(row), f" people speak {country['language']}."))
+            makers.append(
+                lambda t: t.tell("language", row).add("In ", self.city(row), f" people speak {country['language']}.")
+            )
         if country["currency"]:
-            makers.append(lambda t: t.add("In ", self.city(row), f" people pay with the {country['currency']}."))
+            makers.append(
+                lambda t: t.tell("currency", row).add(
+                    "In ", self.city(row), f" people pay with the {country['currency']}."
+                )
+            )
         text = Text("geography/facts")
         size = int(rng.integers(2, 5))
         first = [0] if rng.random() < 0.5 else []
@@ -139,7 +155,7 @@ class Geography:
             stops.append(options[min(int(rng.geometric(0.4)) - 1, len(options) - 1)])
         text = Text("geography/walk").add(f"The {_pick(rng, ['train', 'bus', 'road'])} runs from ", self.city(stops[0]))
         for i, stop in enumerate(stops[1:]):
-            text.add(" to " if i == 0 else ", then to ", self.city(stop))
+            text.tell("road", stops[i], stop).add(" to " if i == 0 else ", then to ", self.city(stop))
         return text.add(".")
 
     def directions(self, rng: Rng) -> Text:
@@ -154,7 +170,9 @@ class Geography:
             km = float(self.world.km[a, b])
             step = 10 if km < 200 else 100 if km < 2000 else 1000
             about = max(step, round(km / step) * step)
-            text.add(" " if text.length else "", self.city(b), f" lies {self.world.direction(a, b)} of ")
+            text.tell("direction", a, b).add(
+                " " if text.length else "", self.city(b), f" lies {self.world.direction(a, b)} of "
+            )
             text.add(self.city(a), f", about {about} km away." if rng.random() < 0.6 else ".")
         return text if text.length else self.directions(rng)
 
@@ -170,6 +188,8 @@ class Geography:
             text = Text("geography/order").add("From west to east: ")
         for i, row in enumerate(rows):
             text.add(", " if i else "", self.city(row))
+            if i:
+                text.tell("order", rows[i - 1], row)
         return text.add(".")
 
     def clock(self, rng: Rng) -> Text:
@@ -177,8 +197,10 @@ class Geography:
         a, b = self.draw(rng), self.draw(rng)
         hour = int(rng.integers(24))
         there = int(np.floor(hour + self.utc[b] - self.utc[a])) % 24
-        return Text("geography/clock").add(
-            "When it is ", f"{hour} o'clock in ", self.city(a), f", it is {there} o'clock in ", self.city(b), "."
+        return (
+            Text("geography/clock")
+            .tell("clock", a, b)
+            .add("When it is ", f"{hour} o'clock in ", self.city(a), f", it is {there} o'clock in ", self.city(b), ".")
         )
 
     def country_list(self, rng: Rng) -> Text:
@@ -187,7 +209,7 @@ class Geography:
         rows = rng.permutation(country["cities"])[: int(rng.integers(3, 8))]
         text = Text("geography/list").add(f"Cities in {country['name']}: ")
         for i, row in enumerate(rows):
-            text.add(", " if i else "", self.city(int(row)))
+            text.tell("country", int(row)).add(", " if i else "", self.city(int(row)))
         return text.add(".")
 
     def country_facts(self, rng: Rng) -> Text:
@@ -196,7 +218,7 @@ class Geography:
         text = Text("geography/country")
         capital = next((r for r in country["cities"] if self.names[r] == country["capital"]), None)
         if capital is not None:
-            text.add(f"The capital of {country['name']} is ", self.city(capital), ". ")
+            text.tell("capital", capital).add(f"The capital of {country['name']} is ", self.city(capital), ". ")
         borders = [self.world.countries[n]["name"] for n in country["neighbours"]]
         if borders:
             shown = [borders[i] for i in rng.permutation(len(borders))[:3]]
@@ -216,9 +238,9 @@ class Geography:
         text = Text("geography/people").add(f"{who} was born in ", self.city(a), " and moved to ", self.city(b), ".")
         country = self.world.countries[self.iso[b]]
         if country["language"] and rng.random() < 0.4:
-            text.add(f" {who} learned {country['language']}.")
+            text.tell("language", b).add(f" {who} learned {country['language']}.")
         elif rng.random() < 0.6:
-            text.add(f" {who} now lives in {country['name']}.")
+            text.tell("country", b).add(f" {who} now lives in {country['name']}.")
         return text
 
 
@@ -247,6 +269,13 @@ def ordinals(rng: Rng) -> Text:
     return Text("ordinals").add(_pick(rng, [" ", ", "]).join(run))
 
 
+# what a sample of a skill states about the city that it mentions first
+_TOLD_BY_SKILL = {
+    "country of": "country", "capital of": "capital", "language of": "language",
+    "continent of": "continent", "near to": "near",
+}  # fmt: skip
+
+
 class Tasks:
     """Instruction samples: a question and its answer, 13 skills."""
 
@@ -263,7 +292,11 @@ class Tasks:
         """Return one sample of a skill (drawn when None)."""
         names = list(self.skills)
         name = names[int(rng.integers(len(names)))] if skill is None else skill
-        return Text(f"tasks/{name}").add("Question: ", *self.skills[name](rng), ".")
+        text = Text(f"tasks/{name}").add("Question: ", *self.skills[name](rng), ".")
+        if name in _TOLD_BY_SKILL:
+            rows = [row for _, _, row in text.spans]
+            text.tell(_TOLD_BY_SKILL[name], rows[0], rows[1] if len(rows) > 1 else -1)
+        return text
 
     def _country(self, rng: Rng) -> Sample:
         row = self.geo.draw(rng)

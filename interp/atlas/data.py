@@ -63,7 +63,8 @@ class Phase:
     repeats: float
 
 
-PHASES = (Phase(0.65, 0.10), Phase(0.15, 0.5), Phase(0.20, 0.10))
+# the repeat-heavy stretch comes while the learning rate is still high: an induction head forms there or not at all
+PHASES = (Phase(0.30, 0.10), Phase(0.18, 0.5), Phase(0.52, 0.10))
 
 
 def repeats_at(progress: float, phases: tuple[Phase, ...] = PHASES) -> float:

@@ -1,6 +1,6 @@
 """Make what training reads: tokenizer.json, rows.npy (training) and held_out.npy (other documents).
 
-    python -m interp.atlas.prepare --folder runs/atlas --tokens 11e6
+python -m interp.atlas.prepare --folder runs/atlas --tokens 11e6
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def corpus_sha256(rows: np.ndarray) -> str:
+    """Return the hash that names a corpus: sha256 of its packed rows, uint16 little-endian."""
+    return hashlib.sha256(np.ascontiguousarray(rows, dtype="<u2").tobytes()).hexdigest()
+
+
 def prepare(folder: Path, *, tokens: int, seed: int = 0, vocab_size: int = 4096, n_ctx: int = 128) -> str:
     """Write tokenizer and rows into `folder` and return the sha256 of the rows (the corpus hash)."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +43,7 @@ def prepare(folder: Path, *, tokens: int, seed: int = 0, vocab_size: int = 4096,
     held_out = pack(corpus_ids(tokenizer, HELD_OUT_SEED + seed), 64 * n_ctx, n_ctx)
     atomic_write_bytes(folder / "held_out.npy", _npy(held_out))
     atomic_write_bytes(folder / "rows.npy", _npy(rows))
-    return hashlib.sha256(rows.tobytes()).hexdigest()
+    return corpus_sha256(rows)
 
 
 def main() -> None:
