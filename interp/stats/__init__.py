@@ -1,0 +1,50 @@
+"""Numeric kernels on arrays alone: no model, no file, no plot.
+
+Each public name is imported when it is first used, so that one kernel does not cost the imports of all.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interp.stats.autocorrelation import MoranResult, moran_i
+    from interp.stats.corrections import benjamini_hochberg, min_p
+    from interp.stats.moran_graph import MoranGraph
+    from interp.stats.pvalues import pearson3_p, permutation_p, resolve_p
+    from interp.stats.seeds import permutation_indices
+
+_HOME = {
+    "MoranGraph": "interp.stats.moran_graph",
+    "MoranResult": "interp.stats.autocorrelation",
+    "benjamini_hochberg": "interp.stats.corrections",
+    "min_p": "interp.stats.corrections",
+    "moran_i": "interp.stats.autocorrelation",
+    "pearson3_p": "interp.stats.pvalues",
+    "permutation_indices": "interp.stats.seeds",
+    "permutation_p": "interp.stats.pvalues",
+    "resolve_p": "interp.stats.pvalues",
+}
+
+__all__ = [
+    "MoranGraph",
+    "MoranResult",
+    "benjamini_hochberg",
+    "min_p",
+    "moran_i",
+    "pearson3_p",
+    "permutation_indices",
+    "permutation_p",
+    "resolve_p",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return __all__
