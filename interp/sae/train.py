@@ -1,0 +1,83 @@
+"""Train a TopK sparse autoencoder on any stream of activations (Gao et al. 2024).
+
+Adam with linear warm-up and a linear fall over the last fifth; rows of W_dec kept at length 1 by projecting their
+gradient and renormalising; dead latents revived by the AuxK term. The stream is scaled by one number so that
+E|x|^2 = d_in, and that number is folded out again at the end: the SAE returned reads raw activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from interp.errors import InvalidInput
+from interp.sae.buffer import Batches
+from interp.sae.config import SaeConfig
+from interp.sae.settings import TrainSettings
+from interp.sae.topk import TopKSAE
+from interp.sae.trainer import Trainer
+
+
+def train_sae(
+    batches: Batches,
+    config: SaeConfig,
+    *,
+    seed: int,
+    tokens: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 2048,
+    lr: float = 1e-3,
+    buffer: int = 65_536,
+    dead_after: int | None = None,
+    k_aux: int | None = None,
+    log_every: int = 50,
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_every: int = 500,
+    progress: bool = True,
+    log: Callable[[dict[str, Any]], None] | None = None,
+) -> tuple[TopKSAE, pd.DataFrame]:
+    """Train a TopK SAE and return it with the history of its training.
+
+    Args:
+        batches: activations, see `interp.sae.buffer.open_source`: a function of the first batch number, an iterable
+            of [n, d_in] arrays, or one [n, d_in] array (then served for as many epochs as it takes).
+        config: what to train; `input_scale` is measured and filled in.
+        seed: of the initial directions and of the mixing.
+        tokens: activation vectors to train on; or give `steps` of `batch_size` vectors.
+        lr: peak learning rate of Adam.
+        buffer: vectors in the mixing buffer (float32 in memory, and in each checkpoint).
+        dead_after: vectors without firing after which a latent counts as dead; a tenth of the run by default.
+        k_aux: dead latents used by the AuxK term for a vector; d_in // 2 by default, 0 for no AuxK.
+        checkpoint_dir: folder for checkpoints; a run that finds one there goes on from it, to the same bits as a
+            run that was never stopped (same machine, same thread count).
+        log: is called with each row of the history.
+
+    Returns:
+        The SAE for raw (unscaled) activations, and a frame with a row for every `log_every` steps: step, tokens, lr,
+        loss, fvu (share of the batches' variance not explained), l0 (measured), dead_share.
+
+    Raises:
+        InvalidInput: settings out of range, the stream ends too early, or a checkpoint of another run.
+        NonFinite: an activation is NaN or infinite.
+    """
+    if (tokens is None) == (steps is None):
+        raise InvalidInput("give either tokens or steps, not both and not neither.")
+    n_steps = steps if steps is not None else max(1, (tokens or 0) // batch_size)
+    settings = TrainSettings(
+        steps=n_steps,
+        batch_size=batch_size,
+        lr=float(lr),
+        seed=seed,
+        buffer=max(2 * batch_size, min(buffer, n_steps * batch_size)),
+        dead_after=dead_after if dead_after is not None else max(batch_size, n_steps * batch_size // 10),
+        k_aux=k_aux if k_aux is not None else config.d_in // 2,
+        log_every=log_every,
+        checkpoint_every=checkpoint_every,
+    )
+    trainer = Trainer(config, settings)
+    trainer.open(batches, None if checkpoint_dir is None else Path(checkpoint_dir))
+    trainer.run(progress=progress, log=log)
+    return trainer.finished(), pd.DataFrame(trainer.history)
