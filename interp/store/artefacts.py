@@ -30,8 +30,7 @@ from interp.store.keys import Key, changed_parts, plain
 from interp.store.manifest import (
     Entry,
     ManifestWriter,
-    Record,
-    candidates,
+    apply,
     is_manifest_name,
     manifest_name,
     manifest_paths,
@@ -120,7 +119,9 @@ class Store:
                 f"no file in the folder can be checked. Restore it from a copy, or compute the results anew."
             )
         records = read_manifests(self.root)
-        self._entries = candidates(records)
+        self._entries: dict[str, list[Entry]] = {}
+        for record in records:
+            apply(self._entries, record)
         self._seq = max((record.seq for record in records), default=0)
 
     # Writing
@@ -170,23 +171,44 @@ class Store:
             self._commit(entry, temporary, target)
         return entry
 
+    def clear(self) -> None:
+        """Forget and remove every recorded artefact; files that no manifest lists stay.
+
+        Raises:
+            InvalidInput: the store was opened for reading, or as one rank of several.
+        """
+        self._require_writer()
+        if self.rank is not None:
+            raise InvalidInput(f"Rank {self.rank} may not clear {self.root} for all. Open it with Store(root).")
+        paths = [safe_path(self.root, name) for name in self._entries]
+        with self._guard, resource_errors(self.root, None):
+            self._record("clear", None)
+            for path in paths:
+                path.unlink(missing_ok=True)
+
     def _put(self, kind: str, name: str, value: Any, key: Key | None, provenance: About) -> Entry:
         target = self._target(name, kind)
         data, contents = FORMATS[kind].encode(value)
         entry = Entry(name, kind, sha256_bytes(data), len(data), contents, key, _checked(provenance))
+        if self._entries.get(name) == [entry] and self.state(name).status == "done":
+            return entry  # the very same is there: a run that changes nothing writes nothing
         with resource_errors(target, len(data)), temporary_file(target) as temporary:
             write_and_sync(temporary, data)
             self._commit(entry, temporary, target)
         return entry
 
-    def _target(self, name: str, kind: str) -> Path:
-        if self.readonly or self._writer is None:
+    def _require_writer(self) -> ManifestWriter:
+        if self._writer is None:
             raise InvalidInput(f"{self.root} was opened for reading (or closed). Open it with Store(root) to write.")
         if os.getpid() != self._pid:
             raise RunLocked(
                 f"This Store belongs to process {self._pid}, and process {os.getpid()} was forked from it. "
                 f"Open Store(root, rank=...) in each process."
             )
+        return self._writer
+
+    def _target(self, name: str, kind: str) -> Path:
+        self._require_writer()
         suffix = FORMATS[kind].suffix
         if not str(name).endswith(suffix):
             raise InvalidInput(f"{name!r} is to hold {kind}; expected a name ending in {suffix}.")
@@ -197,19 +219,14 @@ class Store:
 
     def _commit(self, entry: Entry, temporary: Path, target: Path) -> None:
         with self._guard:
-            assert self._writer is not None
             if entry.name in self._entries:  # from here on either file is the right one
                 self._record("begin", entry)
             publish(temporary, target)
             self._record("put", entry)
 
-    def _record(self, op: str, entry: Entry) -> None:
-        assert self._writer is not None
+    def _record(self, op: str, entry: Entry | None) -> None:
         self._seq += 1
-        record: Record = self._writer.append(op, self._seq, entry)
-        kept = [] if op == "put" else self._entries.get(entry.name, [])
-        self._entries[entry.name] = [entry, *kept]
-        log.debug("%s %s in manifest of rank %s", op, entry.name, record.rank)
+        apply(self._entries, self._require_writer().append(op, self._seq, entry))
 
     def _open_for_writing(self, handles: list[int]) -> None:
         with resource_errors(self.root / lock.LOCK_NAME, None):

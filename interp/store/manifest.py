@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """One line: `op` is "open", "begin" or "put"; `seq` orders lines over all manifests of a folder."""
+    """One line: `op` is "open", "begin", "put" or "clear"; `seq` orders lines over all manifests of a folder."""
 
     op: str
     seq: int
@@ -127,17 +126,18 @@ def read_manifests(root: Path) -> list[Record]:
     return sorted(records, key=lambda record: (record.seq, record.rank))
 
 
-def candidates(records: Iterable[Record]) -> dict[str, list[Entry]]:
-    """Return for each name the entries its file may match, newest first: a put, and begins after it."""
-    found: dict[str, list[Entry]] = {}
-    for record in records:
-        if record.entry is None:
-            continue
-        if record.op == "put":
-            found[record.entry.name] = [record.entry]
-        else:
-            found.setdefault(record.entry.name, []).insert(0, record.entry)
-    return found
+def apply(found: dict[str, list[Entry]], record: Record) -> None:
+    """Bring `found` up to date with one more record.
+
+    `found` holds for each name the entries that its file may match, newest first: the last put, and before
+    it a begin whose put has not been seen.
+    """
+    if record.op == "clear":
+        found.clear()
+    elif record.op == "put" and record.entry is not None:
+        found[record.entry.name] = [record.entry]
+    elif record.op == "begin" and record.entry is not None:
+        found.setdefault(record.entry.name, []).insert(0, record.entry)
 
 
 def salvage(path: Path) -> tuple[bytes, list[int]]:

@@ -214,6 +214,41 @@ def test_a_replaced_artefact_reads_as_the_new_one_also_for_a_reader_that_was_ope
     assert reader.get("j.json") == "newer"
 
 
+def test_writing_the_very_same_again_writes_nothing(store):
+    manifest = store.root / "manifest.jsonl"
+    store.put_json("j.json", 1, key=KEY)
+    before = (manifest.read_bytes(), (store.root / "j.json").stat().st_ino)
+    store.put_json("j.json", 1, key=KEY)
+    assert (manifest.read_bytes(), (store.root / "j.json").stat().st_ino) == before
+    (store.root / "j.json").write_bytes(b"2")
+    store.put_json("j.json", 1, key=KEY)
+    assert store.get("j.json") == 1
+
+
+def test_a_changed_key_or_provenance_of_the_same_bytes_is_recorded(store):
+    store.put_json("j.json", 1, key=KEY)
+    store.put_json("j.json", 1, key=KEY, provenance={"seed": 1})
+    assert store.entry("j.json").provenance == {"seed": 1}
+
+
+def test_clear_forgets_what_was_recorded_by_any_rank_and_keeps_other_files(tmp_path):
+    with Store(tmp_path, rank=0) as store:
+        store.put_json("a.json", 1)
+        with pytest.raises(InvalidInput, match="may not clear"):
+            store.clear()
+    (tmp_path / "notes.txt").write_text("mine")
+    with Store(tmp_path) as store:
+        store.put_json("b.json", 1)
+        store.clear()
+        assert store.names() == []
+        store.put_json("b.json", 2)
+    with Store(tmp_path, readonly=True) as store:
+        assert store.names() == ["b.json"]
+        assert store.get("b.json") == 2
+    assert not (tmp_path / "a.json").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
 def test_an_unknown_name_gets_its_nearest(store):
     store.put_json("probing/layer_03.json", 1)
     with pytest.raises(UnknownName, match=r"Nearest: probing/layer_03\.json"):
