@@ -23,7 +23,7 @@ class Coastline:
 def load_coastline() -> Coastline:
     """Read the bundled outlines (289 rings of 177 countries, rounded to .01 degrees)."""
     with (
-        files("interp.assets").joinpath("coastline.npz").open("rb") as handle,
+        files("interp").joinpath("assets", "coastline.npz").open("rb") as handle,
         np.load(handle, allow_pickle=False) as npz,
     ):
         xy = npz["xy_centideg"].astype(np.float64) / 100.0

@@ -86,7 +86,7 @@ def _panel_title(table: pd.DataFrame, feature: Any) -> str:
 
 
 def _grid_caption(table: pd.DataFrame, chosen: list[Any], n: int, own_unit: str | None) -> str:
-    tested = int((table["status"] == "ok").sum()) if "status" in table else len(table)
+    tested = table["status"].tolist().count("ok") if "status" in table else len(table)
     scale = "One colour scale for all panels."
     if own_unit is not None:
         scale = f"Each panel has its own colour scale ({own_unit})."
