@@ -51,7 +51,7 @@ class SaeConfig:
     normalize_activations: str
     """What `encode` does to its input: none, or layer_norm (each token to mean 0, sd 1; undone after decoding)."""
     input_scale: float
-    """Factor c with E|c x|^2 = d_in in training; already folded into the weights, so `encode` takes raw x."""
+    """Factor that training multiplied its input by; already folded into the weights, so `encode` takes raw x."""
     decoder_norm: str
     """unit (each row of W_dec has length 1) or free."""
     rescale_acts_by_decoder_norm: bool

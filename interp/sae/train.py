@@ -1,8 +1,9 @@
 """Train a TopK sparse autoencoder on any stream of activations (Gao et al. 2024).
 
 Adam with linear warm-up and a linear fall over the last fifth; rows of W_dec kept at length 1 by projecting their
-gradient and renormalising; dead latents revived by the AuxK term. The stream is scaled by one number so that
-E|x|^2 = d_in, and that number is folded out again at the end: the SAE returned reads raw activations.
+gradient and renormalising; dead latents revived by the AuxK term. The stream is scaled by one number c so that
+E|c x - mean|^2 = d_in, and that number is folded out again at the end: the SAE returned reads raw activations. (The
+mean square about 0 would do for centred data only: a large mean leaves a signal smaller than Adam's steps.)
 """
 
 from __future__ import annotations

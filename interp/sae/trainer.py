@@ -91,10 +91,11 @@ class Trainer:
         stored = self._buffer.peek()
         if len(stored) == 0:
             raise InvalidInput("the stream of activations is empty; there is nothing to train on.")
-        mean_square = float(stored.double().square().sum(dim=1).mean())
-        if mean_square == 0.0:
-            raise InvalidInput("every activation in the first buffer is zero; there is nothing to learn.")
-        self.input_scale = float(np.sqrt(self.config.d_in / mean_square))
+        mean = stored.double().mean(dim=0)
+        variance = float((stored.double() - mean).square().sum(dim=1).mean())
+        if variance == 0.0:
+            raise InvalidInput("all activations in the first buffer are the same; there is nothing to learn.")
+        self.input_scale = float(np.sqrt(self.config.d_in / variance))
         shape = (self.config.d_sae, self.config.d_in)
         rows = torch.from_numpy(self._rng(_INIT_STREAM).standard_normal(shape)).float()
         rows /= rows.norm(dim=1, keepdim=True)
@@ -102,7 +103,7 @@ class Trainer:
             "W_enc": rows.T.contiguous(),
             "b_enc": torch.zeros(self.config.d_sae),
             "W_dec": rows,
-            "b_dec": (stored.double().mean(dim=0) * self.input_scale).float(),
+            "b_dec": (mean * self.input_scale).float(),
         }
         self._optimizer = torch.optim.Adam(list(self.weights.values()), lr=self.settings.lr)
 

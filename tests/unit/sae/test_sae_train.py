@@ -127,8 +127,15 @@ def test_result_reads_raw_activations_whatever_their_scale():
     x = PLANTED.activations[:100]
     torch.testing.assert_close(big(x * 64.0), 64.0 * one(x), rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(big.encode(x * 64.0), 64.0 * one.encode(x), rtol=1e-6, atol=1e-5)
-    scale = float(np.sqrt(32 / np.square(PLANTED.activations.astype(np.float64)).sum(axis=1).mean()))
+    scale = float(np.sqrt(32 / PLANTED.activations.astype(np.float64).var(axis=0).sum()))
     assert one.config.input_scale == pytest.approx(scale, rel=0.05)  # measured on the first buffer alone
+
+
+def test_a_large_mean_does_no_harm():
+    config, args = topk_config(32, 64, k=3), {"seed": 0, "steps": 300, **(SMALL | {"batch_size": 256})}
+    _, centred = train_sae(PLANTED.activations, config, **args)
+    _, shifted = train_sae(PLANTED.activations + 50.0, config, **args)
+    assert shifted["fvu"].iloc[-1] == pytest.approx(centred["fvu"].iloc[-1], abs=0.03)
 
 
 def test_decoder_rows_have_length_one():
@@ -171,7 +178,7 @@ def test_stream_that_ends_early_is_refused():
         ({"lr": 0.0}, "lr is a positive"),
         ({"steps": 0}, "steps is an integer"),
         ({"batches": []}, "empty"),
-        ({"batches": np.zeros((5000, 32), np.float32)}, "zero"),
+        ({"batches": np.ones((5000, 32), np.float32)}, "the same"),
         ({"batches": np.zeros((5000, 31), np.float32)}, "d_in 32"),
         ({"config": topk_config(32, 64, k=3, decoder_norm="free")}, "decoder_norm 'unit'"),
     ],

@@ -1,0 +1,143 @@
+"""The numbers that judge an SAE: against formulas over the whole set, and against rivals with a known score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sae_planted import config_of, plant, random_sae
+
+from interp.errors import InvalidInput, NonFinite, SaeMismatch
+from interp.sae.config import topk_config
+from interp.sae.evaluate import evaluate_sae, latent_density
+from interp.sae.topk import TopKSAE
+from interp.sae.train import train_sae
+
+SHIFT = 50.0  # a mean far from 0, as residual streams have
+X = plant(rows=3000).activations + np.float32(SHIFT)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    sae, _ = train_sae(
+        X, topk_config(32, 64, k=3), seed=0, steps=300, batch_size=128, buffer=1024, lr=3e-3, progress=False
+    )
+    return sae
+
+
+def values(table: pd.DataFrame, column: str = "value") -> dict[str, float]:
+    return table.set_index("metric")[column].to_dict()
+
+
+def test_metrics_equal_their_formulas_over_the_whole_set(trained):
+    found = values(evaluate_sae(trained, X, seed=0))
+    x, out = X.astype(np.float64), trained(X).double().numpy()
+    on = trained.encode(X).numpy() > 0
+    fvu = ((x - out) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum()
+    cosine = (x * out).sum(axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(out, axis=1)
+    density = on.mean(axis=0)
+    expected = {
+        "l0": on.sum(axis=1).mean(),
+        "fvu": fvu,
+        "explained_variance": 1 - fvu,
+        "cosine": cosine.mean(),
+        "dead_share": (density == 0).mean(),
+        "dense_share": (density > 0.1).mean(),
+        "density_median": np.median(density[density > 0]),
+    }
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_mean_predictor_scores_exactly_nothing(trained):
+    null = values(evaluate_sae(trained, X, seed=0), "null_mean_predictor")
+    assert null["fvu"] == 1.0
+    assert null["explained_variance"] == 0.0
+    assert null["l0"] == 0.0
+    x = X.astype(np.float64)
+    mean = x.mean(axis=0)
+    cosine = (x @ mean / np.linalg.norm(x, axis=1) / np.linalg.norm(mean)).mean()
+    assert null["cosine"] == pytest.approx(cosine, rel=1e-9)
+
+
+def test_sae_that_answers_the_mean_scores_like_the_mean_predictor():
+    mean = torch.from_numpy(X.astype(np.float64).mean(axis=0)).float()
+    weights = random_sae(config_of("topk", d_in=32, d_sae=64, k=3)).weights()
+    weights = {**weights, "b_dec": mean, "b_enc": torch.full((64,), -1e6)}  # never on
+    found = values(evaluate_sae(TopKSAE(topk_config(32, 64, k=3), weights), X, seed=0))
+    assert found["fvu"] == pytest.approx(1.0, abs=1e-6)
+    assert found["explained_variance"] == pytest.approx(0.0, abs=1e-6)
+    assert found["dead_share"] == 1.0
+
+
+def test_perfect_sae_explains_everything():
+    eye = torch.eye(32)
+    weights = {"W_enc": torch.cat([eye, -eye], dim=1), "W_dec": torch.cat([eye, -eye]), "b_enc": torch.zeros(64)}
+    sae = TopKSAE(topk_config(32, 64, k=64), {**weights, "b_dec": torch.zeros(32)})
+    found = values(evaluate_sae(sae, X, seed=0))
+    assert found["fvu"] == pytest.approx(0.0, abs=1e-9)
+    assert found["cosine"] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[3000], [1, 999, 2000], [500] * 6, [1500, 0, 1500]])
+def test_streaming_equals_one_shot(trained, sizes):
+    whole = evaluate_sae(trained, X, seed=0)
+    parts = np.split(X, np.cumsum(sizes)[:-1])
+    streamed = evaluate_sae(trained, iter(parts), seed=0)
+    for column in ("value", "ci_low", "ci_high", "null_mean_predictor"):
+        np.testing.assert_allclose(streamed[column], whole[column], rtol=1e-5)
+
+
+def test_planted_sae_beats_a_random_dictionary(trained):
+    table = evaluate_sae(trained, X, seed=0).set_index("metric")
+    assert table.loc["fvu", "value"] < 0.3
+    assert table.loc["fvu", "null_random_sae"] > 0.5
+    assert table.loc["l0", "null_random_sae"] == pytest.approx(3, abs=0.01)
+
+
+def test_random_sae_is_not_better_than_its_own_null():
+    rng = np.random.default_rng(5)
+    W = torch.from_numpy(rng.standard_normal((64, 32))).float()
+    W = W / W.norm(dim=1, keepdim=True)
+    b_dec = torch.from_numpy(X.mean(axis=0))
+    sae = TopKSAE(topk_config(32, 64, k=3), {"W_enc": W.T, "W_dec": W, "b_enc": torch.zeros(64), "b_dec": b_dec})
+    table = evaluate_sae(sae, X, seed=0).set_index("metric")
+    assert table.loc["fvu", "value"] >= table.loc["fvu", "null_random_sae"] - 0.05
+
+
+def test_interval_covers_the_value_of_the_whole_population(trained):
+    truth = values(evaluate_sae(trained, X, seed=0))["fvu"]
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(60):
+        rows = evaluate_sae(trained, X[rng.choice(3000, 150, replace=False)], seed=0).set_index("metric")
+        hits += rows.loc["fvu", "ci_low"] <= truth <= rows.loc["fvu", "ci_high"]
+    assert hits >= 50  # 95 % nominal: fewer has probability < 1e-3
+
+
+def test_same_seed_same_table(trained):
+    pd.testing.assert_frame_equal(evaluate_sae(trained, X, seed=3), evaluate_sae(trained, X, seed=3))
+
+
+def test_constant_activations_have_no_fvu_and_say_why():
+    sae = random_sae(config_of("topk", d_in=32, d_sae=64, k=3))
+    table = evaluate_sae(sae, np.ones((50, 32), np.float32), seed=0).set_index("metric")
+    assert np.isnan(table.loc["fvu", "value"])
+    assert table.loc["fvu", "status"].startswith("constant activations")
+    assert table.loc["l0", "status"] == "ok"
+
+
+def test_density_is_the_share_of_rows(trained):
+    expected = (trained.encode(X).numpy() > 0).mean(axis=0)
+    np.testing.assert_allclose(latent_density(trained, np.array_split(X, 7)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error"),
+    [([], InvalidInput), (X[:1], InvalidInput), (X[:, :5], SaeMismatch), (np.full((9, 32), np.nan), NonFinite)],
+)
+def test_rows_that_cannot_be_judged_are_refused(trained, rows, error):
+    with pytest.raises(error):
+        evaluate_sae(trained, rows, seed=0)
