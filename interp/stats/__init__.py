@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interp.stats.autocorrelation import MoranResult, moran_i
     from interp.stats.corrections import benjamini_hochberg, min_p
+    from interp.stats.local_autocorrelation import LocalMoranResult, local_moran_i
     from interp.stats.moran_graph import MoranGraph
     from interp.stats.pvalues import pearson3_p, permutation_p, resolve_p
     from interp.stats.seeds import permutation_indices
 
 _HOME = {
+    "LocalMoranResult": "interp.stats.local_autocorrelation",
     "MoranGraph": "interp.stats.moran_graph",
     "MoranResult": "interp.stats.autocorrelation",
     "benjamini_hochberg": "interp.stats.corrections",
+    "local_moran_i": "interp.stats.local_autocorrelation",
     "min_p": "interp.stats.corrections",
     "moran_i": "interp.stats.autocorrelation",
     "pearson3_p": "interp.stats.pvalues",
@@ -28,9 +31,11 @@ _HOME = {
 }
 
 __all__ = [
+    "LocalMoranResult",
     "MoranGraph",
     "MoranResult",
     "benjamini_hochberg",
+    "local_moran_i",
     "min_p",
     "moran_i",
     "pearson3_p",

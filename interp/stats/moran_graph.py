@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import reverse_cuthill_mckee
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from interp.errors import InvalidInput
 
@@ -68,6 +69,25 @@ class MoranGraph:
         upper.sort_indices()
         degree = np.asarray(relabelled.sum(axis=1)).ravel()
         return MoranGraph(csr.shape[0], float(csr.sum()), upper, order, degree, _pair_sums(relabelled))
+
+    @cached_property
+    def i_max(self) -> float:
+        """The largest I that any values can have on this graph, n / S0 times the top eigenvalue of the centred weights.
+
+        Reference: de Jong, Sprenger & van Veen 1984, eq. 8.
+        """
+        symmetric = self.upper + self.upper.T
+
+        def centred(x: np.ndarray) -> np.ndarray:
+            y = symmetric @ (x - x.mean())
+            return y - y.mean()
+
+        build: Any = LinearOperator
+        operator = build((self.n, self.n), matvec=centred, dtype=np.float64)
+        start = np.random.default_rng(np.random.SeedSequence(0)).normal(size=self.n)  # fixed: the same last bit always
+        accuracy: Any = 1e-8
+        top = eigsh(operator, k=1, which="LA", tol=accuracy, v0=start, return_eigenvectors=False)
+        return float(self.n / self.s0 * top[0])
 
     @cached_property
     def slots(self) -> tuple[np.ndarray, np.ndarray]:
