@@ -1,0 +1,34 @@
+"""Is geography laid out in the features? Places, spatial weights, and tests of spatial autocorrelation.
+
+Each public name is imported when it is first used, so that a table of places does not cost the imports of a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# at once, unlike the others: left to later, `geospatial.moran` would be the module or the function by order of imports
+from analyses.geospatial.moran import local_moran, moran
+
+if TYPE_CHECKING:
+    from analyses.geospatial.places import load_places
+    from analyses.geospatial.weights import SpatialWeights, spatial_weights
+
+_HOME = {
+    "SpatialWeights": "analyses.geospatial.weights",
+    "load_places": "analyses.geospatial.places",
+    "spatial_weights": "analyses.geospatial.weights",
+}
+
+__all__ = ["SpatialWeights", "load_places", "local_moran", "moran", "spatial_weights"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return __all__
