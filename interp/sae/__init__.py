@@ -1,0 +1,81 @@
+"""Sparse autoencoders: read, train, judge, save. Each name is imported when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "GatedSAE": "interp.sae.gated",
+    "JumpReluSAE": "interp.sae.jumprelu",
+    "SAE": "interp.sae.coder",
+    "SaeConfig": "interp.sae.config",
+    "SparseLatents": "interp.sae.coder",
+    "StandardSAE": "interp.sae.relu",
+    "TopKSAE": "interp.sae.topk",
+    "TrainedSae": "interp.sae.on_model",
+    "build_sae": "interp.sae.io",
+    "check_fit": "interp.sae.fit",
+    "evaluate_sae": "interp.sae.evaluate",
+    "latent_density": "interp.sae.evaluate",
+    "list_saes": "interp.sae.io",
+    "load_sae": "interp.sae.io",
+    "loss_recovered": "interp.sae.splice",
+    "save_sae": "interp.sae.io",
+    "splice": "interp.sae.splice",
+    "topk_config": "interp.sae.config",
+    "train_sae": "interp.sae.train",
+    "train_sae_on_model": "interp.sae.on_model",
+    "training_record": "interp.sae.io",
+}
+
+__all__ = [
+    "SAE",
+    "GatedSAE",
+    "JumpReluSAE",
+    "SaeConfig",
+    "SparseLatents",
+    "StandardSAE",
+    "TopKSAE",
+    "TrainedSae",
+    "build_sae",
+    "check_fit",
+    "evaluate_sae",
+    "latent_density",
+    "list_saes",
+    "load_sae",
+    "loss_recovered",
+    "save_sae",
+    "splice",
+    "topk_config",
+    "train_sae",
+    "train_sae_on_model",
+    "training_record",
+]
+
+if TYPE_CHECKING:
+    from interp.sae.coder import SAE, SparseLatents
+    from interp.sae.config import SaeConfig, topk_config
+    from interp.sae.evaluate import evaluate_sae, latent_density
+    from interp.sae.fit import check_fit
+    from interp.sae.gated import GatedSAE
+    from interp.sae.io import build_sae, list_saes, load_sae, save_sae, training_record
+    from interp.sae.jumprelu import JumpReluSAE
+    from interp.sae.on_model import TrainedSae, train_sae_on_model
+    from interp.sae.relu import StandardSAE
+    from interp.sae.splice import loss_recovered, splice
+    from interp.sae.topk import TopKSAE
+    from interp.sae.train import train_sae
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'interp.sae' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    # set here, because importing the module `interp.sae.splice` would put the module under the function's name
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,177 @@
+"""Put an SAE's reconstruction in the place of an activation and ask what the model loses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from interp.errors import InvalidInput
+from interp.sae.coder import SAE
+from interp.sae.fit import Fit, check_fit
+from interp.sites import Site
+
+if TYPE_CHECKING:
+    from interp.models import Model
+
+_CHUNK_ROWS = 1024
+Edit = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def splice(
+    model: Model, sae: SAE, *, keep: Tensor, site: str | None = None, allow_mismatch: bool = False
+) -> Iterator[Fit]:
+    """Run the body with the SAE's reconstruction in place of the activations where `keep` is True.
+
+    Args:
+        keep: bool [batch, pos] of the batch that the body runs; elsewhere (BOS, padding) the model's own values stay.
+    """
+    from interp.capture import hooked
+
+    fit = check_fit(model, sae, site=site, allow_mismatch=allow_mismatch)
+    with hooked(model, {fit.site: _replacing(lambda x: sae(x), keep)}):
+        yield fit
+
+
+def loss_recovered(
+    model: Model,
+    sae: SAE,
+    rows: Iterable[Any],
+    *,
+    seed: int,
+    site: str | None = None,
+    batch_tokens: int = 8192,
+    bos: str | None = None,
+    max_length: int | None = None,
+    max_rows: int = 512,
+    n_boot: int = 1000,
+    allow_mismatch: bool = False,
+) -> pd.DataFrame:
+    """Return the next-token loss (nats) with the site clean, spliced, zeroed, and set to its mean.
+
+    Only ordinary tokens are replaced and only their losses are counted: BOS, EOS and padding keep their activations
+    and are neither predicted nor counted. A share above 1 or below 0 is possible and says that the ablation is not
+    the worse of the two: read the losses, not the share alone.
+
+    Args:
+        rows: texts, or int arrays of ids (used as they are); the first `max_rows` of them.
+        bos: policy for texts; default the model's.
+        max_length: texts are cut to so many tokens; None: a text longer than the context raises.
+        seed: of the bootstrap over rows (texts, not tokens: tokens of a text are not independent).
+
+    Returns:
+        Columns metric, value, ci_low, ci_high, status, n (tokens), n_rows, seed, site, mismatch (what was allowed, or
+        empty), with the metrics loss_clean, loss_spliced, loss_zero, loss_mean (nats a token) and recovered_vs_zero,
+        recovered_vs_mean: (loss_ablated - loss_spliced) / (loss_ablated - loss_clean).
+
+    Raises:
+        SaeMismatch: the SAE does not fit the model (see `check_fit`).
+        InvalidInput: no row has two tokens.
+    """
+    fit = check_fit(model, sae, site=site, allow_mismatch=allow_mismatch)
+    batches = list(_token_batches(model, islice(iter(rows), max_rows), bos, max_length, batch_tokens))
+    mean = _mean_activation(model, fit.site, batches)
+    edits: dict[str, Edit | None] = {
+        "clean": None,
+        "spliced": lambda x: sae(x),
+        "zero": torch.zeros_like,
+        "mean": lambda x: mean.to(x).expand_as(x),
+    }
+    losses = {name: _losses(model, fit.site, batches, edit) for name, edit in edits.items()}
+    counts = losses["clean"][:, 1]
+    if counts.sum() == 0:
+        raise InvalidInput("no row has an ordinary token after another one; nothing can be predicted.")
+    table = _table({name: rows_[:, 0] for name, rows_ in losses.items()}, counts, seed, n_boot)
+    about = {"n": int(counts.sum()), "n_rows": int((counts > 0).sum()), "seed": seed, "site": fit.site}
+    return table.assign(**about, mismatch="; ".join(fit.mismatches))
+
+
+def _replacing(edit: Edit, keep: Tensor) -> Callable[[Tensor], Tensor]:
+    def function(x: Tensor) -> Tensor:
+        out = x.clone()
+        out[keep] = edit(x[keep]).to(x.dtype)
+        return out
+
+    return function
+
+
+def _token_batches(
+    model: Model, rows: Iterable[Any], bos: str | None, max_length: int | None, batch_tokens: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield ids, mask and ordinary (no BOS, EOS or padding), each [batch, pos] on the model's device."""
+    from interp.batches import packed, plan_batches
+    from interp.tokens import encode
+
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, _CHUNK_ROWS)):
+        if isinstance(chunk[0], str):
+            encoded = encode(model, chunk, bos=bos, max_length=max_length)
+        else:
+            encoded = packed(model, chunk, False)
+        for batch in plan_batches(encoded.lengths, batch_tokens):
+            mask = torch.from_numpy(encoded.mask(batch))
+            special = torch.from_numpy(encoded.pad(encoded.special, batch, True))
+            ids = torch.from_numpy(encoded.pad(encoded.ids, batch, 0))
+            yield ids.to(model.device), mask.to(model.device), (mask & ~special).to(model.device)
+
+
+def _mean_activation(model: Model, site: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """Return the mean activation [d] over the ordinary tokens, float64."""
+    from interp.capture import read_sites
+    from interp.models import find_site
+
+    total: list[Tensor] = []
+    for ids, mask, ordinary in batches:
+        read_sites(model, ids, mask.long(), {find_site(model, site): lambda x, o=ordinary: total.append(x[o].double())})
+    if not total:
+        raise InvalidInput("no rows were given.")
+    return torch.cat(total).mean(dim=0)
+
+
+@torch.no_grad()
+def _losses(model: Model, site: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]], edit: Edit | None) -> np.ndarray:
+    """Return for each row the summed loss in nats and the number of tokens predicted, float64 [row, 2]."""
+    from interp.capture import hooked
+
+    out = []
+    for ids, mask, ordinary in batches:
+        functions: dict[str | Site, Any] = {} if edit is None else {site: _replacing(edit, ordinary)}
+        with hooked(model, functions):
+            logits = model.logits(ids, mask.long())
+        counted = ordinary[:, 1:]  # a token is predicted from the position before it, BOS included
+        log_p = torch.log_softmax(logits[:, :-1].double(), dim=-1)
+        nats = -log_p.gather(2, ids[:, 1:, None]).squeeze(2) * counted
+        out.append(torch.stack([nats.sum(dim=1), counted.sum(dim=1).double()], dim=1).cpu().numpy())
+    return np.concatenate(out)
+
+
+def _table(sums: dict[str, np.ndarray], counts: np.ndarray, seed: int, n_boot: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    kept = counts > 0
+    n = int(kept.sum())
+    weights = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=n_boot)])
+    tokens = weights @ counts[kept]
+    loss = {name: (weights @ values[kept]) / tokens for name, values in sums.items()}
+    rows = [_row(f"loss_{name}", values) for name, values in loss.items()]
+    for name in ("zero", "mean"):
+        damage = loss[name] - loss["clean"]
+        helps = f"the {name} ablation does not raise the loss; the share means nothing"
+        status = "ok" if damage[0] > 0 else helps
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = (loss[name] - loss["spliced"]) / damage
+        rows.append(_row(f"recovered_vs_{name}", np.where(damage[0] > 0, share, np.nan), status))
+    return pd.DataFrame(rows)
+
+
+def _row(metric: str, values: np.ndarray, status: str = "ok") -> dict[str, Any]:
+    boot = values[1:]
+    whole = len(boot) > 0 and bool(np.isfinite(boot).all())
+    low, high = np.percentile(boot, [2.5, 97.5]) if whole else (np.nan, np.nan)
+    return {"metric": metric, "value": float(values[0]), "ci_low": low, "ci_high": high, "status": status}
