@@ -1,0 +1,342 @@
+"""Loading a model, what it refuses, and the identities that guard its hooks."""
+
+import copy
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from interp import models, sources
+from interp.errors import CorruptArtifact, InvalidInput, ModelMismatch, UnknownName, UnknownSite
+from interp.models import find_site, hook_name, load_model, points, width
+from interp.testing import tiny_model, tiny_module, tiny_tokenizer
+
+SIZES = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+ARCHITECTURES = [
+    "llama",
+    "gpt2",
+    "gpt_neox",
+    "gemma2",
+    "gemma3",
+    "olmo2",
+    "granite",
+    "qwen3",
+    "mistral",
+    "opt",
+    "bloom",
+]
+IDS = torch.arange(10)[None]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "small"
+    tiny_module("llama", SIZES, seed=3).save_pretrained(path)
+    tiny_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_identities_hold_in_every_layer_of_each_architecture(architecture):
+    checks = tiny_model(1, architecture, n_layers=2).checks
+    done = checks[~checks["status"].str.startswith("not applicable")]
+    assert set(done["status"]) == {"ok"}
+    assert done["error"].max() < 1e-5
+    parallel = architecture == "gpt_neox"
+    assert len(done) == (10 if parallel else 12)
+
+
+def test_parallel_blocks_are_checked_in_their_own_form():
+    checks = tiny_model(0, "gpt_neox").checks
+    assert "resid_pre + attn_out + mlp_out == resid_post" in set(checks["identity"])
+    skipped = checks[checks["identity"] == "resid_pre + attn_out == resid_mid"]["status"]
+    assert skipped.str.contains("parallel block").all()
+
+
+@pytest.mark.parametrize(
+    ("component", "hook", "identity"),
+    [
+        ("attn_out", "blocks.{layer}.attn.hook_out", "resid_pre + attn_out == resid_mid"),
+        ("mlp_out", "blocks.{layer}.mlp.hook_out", "resid_mid + mlp_out == resid_post"),
+        ("z", "blocks.{layer}.attn.hook_q", "pattern x v == z"),
+        ("pattern", "blocks.{layer}.attn.hook_attn_scores", "attention rows sum to 1"),
+        ("resid_mid", "blocks.{layer}.hook_resid_pre", "resid_pre + attn_out == resid_mid"),
+    ],
+)
+def test_a_hook_that_holds_another_tensor_of_the_same_shape_is_named(monkeypatch, component, hook, identity):
+    # gemma2 puts a norm behind attention and MLP: the modules' raw outputs have the right shape and wrong numbers
+    monkeypatch.setitem(models.HOOKS, component, hook)
+    with pytest.raises(ModelMismatch, match=identity.replace("+", r"\+")):
+        tiny_model(0, "gemma2")
+
+
+def test_a_model_whose_rows_depend_on_the_rest_of_the_batch_is_refused():
+    module = tiny_module("llama", SIZES)
+    module.model.layers[1].mlp.register_forward_hook(lambda _m, _i, out: out - out.mean(dim=(0, 1)))
+    with pytest.raises(ModelMismatch, match=r"padded batch == alone in layer 1"):
+        load_model(module, bos="never")
+
+
+def test_a_model_that_looks_ahead_is_refused():
+    module = tiny_module("llama", SIZES)
+    module.model.layers[0].register_forward_pre_hook(_open_mask, with_kwargs=True)
+    with pytest.raises(ModelMismatch, match=r"does not look ahead in layer 0"):
+        load_model(module, bos="never")
+
+
+def _open_mask(_module, args, kwargs):
+    return args, {**kwargs, "attention_mask": torch.zeros_like(kwargs["attention_mask"])}
+
+
+def test_a_module_that_is_handed_in_is_not_changed():
+    module = tiny_module(
+        "gpt2", {k: v for k, v in SIZES.items() if k != "num_key_value_heads"} | {"num_key_value_heads": 4}
+    )
+    module.train()
+    module.set_attn_implementation("sdpa")
+    names, kinds = list(module.state_dict()), {type(m) for m in module.modules()}
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    model = load_model(module, bos="never")
+    assert list(module.state_dict()) == names
+    assert {type(m) for m in module.modules()} == kinds
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert module.training
+    assert module.config._attn_implementation == "sdpa"
+    assert "pattern.0" in model.shapes  # read with eager attention all the same
+
+
+def test_logits_equal_those_of_the_module():
+    module = tiny_module("llama", SIZES)
+    expected = module(IDS, use_cache=False).logits
+    torch.testing.assert_close(load_model(module, bos="never").logits(IDS), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_device_and_dtype_of_a_module_cannot_be_overridden():
+    module = tiny_module("llama", SIZES)
+    with pytest.raises(InvalidInput, match="never cast"):
+        load_model(module, dtype="float64")
+    with pytest.raises(InvalidInput, match="never moved"):
+        load_model(module, device="meta")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_identities_hold_in_other_dtypes(folder, dtype):
+    model = load_model(folder, dtype=dtype, device="cpu")
+    assert model.dtype == getattr(torch, dtype)
+    assert set(model.checks["status"]) == {"ok"}
+
+
+def test_unknown_dtype_is_refused(folder):
+    with pytest.raises(InvalidInput, match="dtype is"):
+        load_model(folder, dtype="int8")
+
+
+def test_folder_is_loaded_in_float32_with_its_tokenizer(folder):
+    model = load_model(folder, bos="always", device="cpu")
+    assert (model.name, model.dtype, model.device.type, model.weights) == ("small", torch.float32, "cpu", "trained")
+    assert (model.n_layers, model.n_heads, model.n_kv_heads, model.d_model) == (2, 4, 2, 32)
+    assert (model.d_head, model.d_mlp, model.d_vocab, model.n_ctx) == (8, 64, 300, 64)
+    assert model.tokenizer("x").input_ids[0] == 0
+    expected = tiny_module("llama", SIZES, seed=3)(IDS, use_cache=False).logits
+    torch.testing.assert_close(model.logits(IDS), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_folder_without_tokenizer_loads_and_says_so_when_text_is_given(folder, tmp_path):
+    from interp.tokens import tokenize
+
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(folder / name, bare / name)
+    model = load_model(bare, bos="never")
+    with pytest.raises(InvalidInput, match="without a tokenizer"):
+        tokenize(model, ["x"])
+
+
+def test_card_of_a_folder_gives_the_bos_policy_and_the_caller_overrides_it(folder, tmp_path):
+    named = tmp_path / "named"
+    shutil.copytree(folder, named)
+    (named / "card.json").write_text(json.dumps({"bos": "always"}))
+    assert load_model(named).bos == "always"
+    assert load_model(named, bos="never").bos == "never"
+    with pytest.raises(InvalidInput, match="bos is one of"):
+        load_model(named, bos="sometimes")
+
+
+def test_pickled_weights_are_refused(folder, tmp_path):
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(InvalidInput, match="pickle"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [(), ("model.safetensors",), ("config.json",)])
+def test_incomplete_folder_is_refused_with_what_is_missing(folder, tmp_path, kept):
+    for name in kept:
+        shutil.copy(folder / name, tmp_path / name)
+    with pytest.raises(InvalidInput, match="safetensors" if "config.json" in kept else r"config\.json"):
+        load_model(tmp_path)
+
+
+def test_weights_that_lack_a_tensor_are_corrupt_and_not_filled_with_random_numbers(folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    state = load_file(folder / "model.safetensors")
+    del state["model.layers.1.mlp.up_proj.weight"]
+    save_file(state, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptArtifact, match="up_proj"):
+        load_model(broken)
+
+
+def test_weights_cut_short_are_corrupt(folder, tmp_path):
+    broken = tmp_path / "cut"
+    shutil.copytree(folder, broken)
+    (broken / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(CorruptArtifact, match="cannot be read"):
+        load_model(broken)
+
+
+def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UnknownName, match=r"Bundled: atlas.*give its folder"):
+        load_model("atals")
+    with pytest.raises(UnknownName, match="no folder"):
+        load_model(tmp_path / "absent")
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    with pytest.raises(InvalidInput, match="is a file"):
+        load_model(tmp_path / "weights.pt")
+    with pytest.raises(InvalidInput, match="a model is"):
+        load_model(7)
+
+
+def test_bundled_name_without_its_files_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "ASSETS", tmp_path)
+    with pytest.raises(UnknownName, match="install the package again"):
+        load_model("atlas")
+
+
+def test_random_twin_has_the_configuration_and_other_weights(folder):
+    trained = load_model(folder)
+    twin, again, other = (load_model(folder, weights="random", seed=s) for s in (0, 0, 1))
+    assert twin.weights == "random"
+    assert twin.shapes == trained.shapes
+    assert twin.fingerprint == again.fingerprint
+    assert len({trained.fingerprint, twin.fingerprint, other.fingerprint}) == 3
+
+
+def test_random_twin_of_a_module_leaves_the_module_alone():
+    module = tiny_module("llama", SIZES)
+    before = copy.deepcopy(module.state_dict())
+    twin = load_model(module, weights="random", seed=1)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert twin.fingerprint != load_model(module).fingerprint
+
+
+@pytest.mark.parametrize("weights", ["trained", "random"])
+def test_loading_does_not_move_the_random_state_of_the_caller(folder, weights):
+    torch.manual_seed(5)
+    numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    load_model(folder, weights=weights, seed=9)
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+
+
+def test_fingerprint_is_of_the_numbers_and_follows_an_edit(folder):
+    model = load_model(folder)
+    assert model.fingerprint == load_model(folder).fingerprint
+    before = model.fingerprint
+    with torch.no_grad():
+        model._tensors["model.norm.weight"][0] += 1
+    assert model.fingerprint != before
+
+
+def test_fingerprint_of_16_bit_weights_is_that_of_the_same_numbers_in_32_bit(folder, tmp_path):
+    half = tmp_path / "half"
+    shutil.copytree(folder, half)
+    tiny_module("llama", SIZES, seed=3).half().save_pretrained(half)
+    assert load_model(half, dtype="float16").fingerprint == load_model(half, dtype="float32").fingerprint
+
+
+def test_wrong_weights_option_is_refused(folder):
+    with pytest.raises(InvalidInput, match="'trained' or 'random'"):
+        load_model(folder, weights="fresh")
+
+
+def test_points_lists_every_site_with_its_shape():
+    model = tiny_model(0, "gpt_neox")
+    table = points(model).set_index("site")
+    assert len(table) == 1 + 12 * model.n_layers
+    assert table.loc["resid_post.1", "shape"] == "batch pos 32"
+    assert table.loc["z.0", "hook"] == "blocks.0.attn.hook_z"
+    assert table.loc["pattern.0", "shape"] == "batch 4 pos pos"
+    assert not table.loc["resid_mid.0", "exists"]
+    assert "parallel" in table.loc["resid_mid.0", "what"]
+    for site in table.index[table["exists"]]:
+        assert hook_name(site) in model.bridge.hook_dict
+
+
+@pytest.mark.parametrize(
+    ("site", "reason"),
+    [
+        ("resid_post.2", "layers are 0 to 1"),
+        ("z.0.h4", "heads 0 to 3"),
+        ("k.0.h2", "heads 0 to 1"),
+        ("z.9.h0", "0 to 1"),
+    ],
+)
+def test_layer_or_head_beyond_the_model_raises_with_the_nearest(site, reason):
+    with pytest.raises(UnknownSite, match=f"{reason}.*Nearest: "):
+        find_site(tiny_model(), site)
+
+
+def test_parallel_block_has_no_resid_mid_and_the_error_says_why():
+    with pytest.raises(UnknownSite, match="in parallel"):
+        find_site(tiny_model(0, "gpt_neox"), "resid_mid.0")
+
+
+def test_width_counts_heads_together_or_one():
+    model = tiny_model()
+    assert [width(model, s) for s in ("z.0", "z.0.h1", "k.0", "mlp_post.1", "embed")] == [32, 8, 16, 64, 32]
+    with pytest.raises(InvalidInput, match="pair of tokens"):
+        width(model, "pattern.0")
+
+
+def test_thousand_mutated_site_names_all_raise():
+    model = tiny_model()
+    rng = np.random.default_rng(0)
+    letters = list("abcdefghijklmnopqrstuvwxyz_.0123456789hH -éß٣")
+    valid = set(model.shapes) | {f"{s}.h{h}" for s in model.shapes for h in range(4)}
+    tried = 0
+    while tried < 1000:
+        name = list(str(rng.choice(sorted(valid))))
+        for _ in range(rng.integers(1, 4)):
+            at, kind = rng.integers(len(name)) if name else 0, rng.integers(3)
+            if kind == 0 and name:
+                del name[at]
+            else:
+                name[at : at + (kind == 1)] = rng.choice(letters)
+        text = "".join(name)
+        if text in valid and _exists(model, text):
+            continue
+        with pytest.raises(UnknownSite):
+            find_site(model, text)
+        tried += 1
+
+
+def _exists(model, text):
+    component, _, head = text.partition(".h")
+    heads = {"q": 4, "z": 4, "pattern": 4, "k": 2, "v": 2}.get(component.split(".")[0], 0)
+    return not head or int(head) < heads
