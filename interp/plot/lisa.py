@@ -6,7 +6,7 @@ A legend that lists only the classes present shifts colours between maps, and re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,7 @@ CLUSTERS = {
     "LH": ClusterLook("#74b3d8", "v", "low among high (LH)", 1.3, 5.5),
     "ns": ClusterLook("#c9c9c9", "o", "not significant", 0.35, 3),
     "island": ClusterLook("none", "o", "no neighbours", 0.9, 4.5),
+    "no test": ClusterLook("#9a9a9a", "x", "no test", 0.35, 3.5),
 }
 _ALIASES = {
     "not significant": "ns",
@@ -46,6 +47,8 @@ _ALIASES = {
     "no neighbours": "island",
     "no_neighbours": "island",
     "islands": "island",
+    "no_test": "no test",
+    "not tested": "no test",
 }
 
 
@@ -64,7 +67,7 @@ def plot_lisa(
     """Draw the local Moran class of every place, with n per class.
 
     Args:
-        clusters: n labels out of HH, LL, HL, LH, ns (or "not significant") and island (or "no neighbours").
+        clusters: n labels out of HH, LL, HL, LH, ns (not significant), island (no neighbours) and "no test".
         correction: how significance was decided, for the caption, such as "q <= .05, Benjamini-Hochberg".
         places, ax, extent, projection, width, title, size: as in `plot_map`.
 
@@ -90,7 +93,7 @@ def plot_lisa(
             ax.set_title(title, pad=8.5 * rows + 5)
         outside = int((~frame.inside(lon, lat)).sum())
         n = f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{len(labels):,}\N{NO-BREAK SPACE}places"
-        counts = f"{n}, {outside:,} outside the map." if outside else f"{n}."
+        counts = f"{n}, {outside:,} of them outside the map and counted in the legend." if outside else f"{n}."
         write_caption(ax, [f"Local Moran's I; significant: {correction.rstrip('.')}.", counts, frame.credit])
     return ax
 
@@ -104,11 +107,18 @@ def _draw_classes(
     for name, look in CLUSTERS.items():
         mask = within & (labels == name)
         drawn = ax.scatter(
-            x[mask], y[mask], s=area * look.scale, marker=look.marker, facecolors=look.colour, zorder=look.zorder,
-            edgecolors="#333333" if name == "island" else "none", linewidths=0.5 if name == "island" else 0,
-            label=name, rasterized=len(labels) > 3000,
+            x[mask], y[mask], s=area * look.scale, marker=look.marker, zorder=look.zorder,
+            linewidths=0.5 if look.colour == "none" or look.marker == "x" else 0,
+            **_paint(look), label=name, rasterized=len(labels) > 3000,
         )  # fmt: skip
         drawn.set_clip_path(frame.outline)
+
+
+def _paint(look: ClusterLook) -> dict[str, Any]:
+    """Return the colours of a marker: a cross has a line alone, a hollow one an edge alone."""
+    if look.marker == "x":
+        return {"c": look.colour}
+    return {"facecolors": look.colour, "edgecolors": "#333333" if look.colour == "none" else "none"}
 
 
 def _checked_labels(clusters: Sequence[str], places: pd.DataFrame) -> np.ndarray:
@@ -129,7 +139,7 @@ def _legend(ax: Axes, labels: np.ndarray) -> int:
     handles = [
         Line2D(
             [], [], linestyle="none", marker=look.marker, markersize=4.5, markerfacecolor=look.colour,
-            markeredgecolor="#333333" if name == "island" else "none", markeredgewidth=0.6,
+            markeredgecolor=_paint(look).get("edgecolors") or look.colour, markeredgewidth=0.6,
             label=f"{look.words}: {int((labels == name).sum()):,}",
         )
         for name, look in CLUSTERS.items()

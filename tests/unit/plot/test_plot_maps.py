@@ -304,6 +304,7 @@ def test_legend_has_every_class_with_its_n_even_when_one_class_occurs():
         "low among high (LH): 0",
         "not significant: 0",
         "no neighbours: 0",
+        "no test: 0",
     ]
 
 
@@ -315,7 +316,7 @@ def test_a_class_keeps_its_colour_when_others_are_absent():
     alone = plot_lisa(["LL"] * 5, CITIES, correction="none")
     mixed = plot_lisa(["HH", "LL", "HL", "ns", "island"], CITIES, correction="none")
     assert colour_of(alone, "LL") == colour_of(mixed, "LL")
-    assert len({look.colour for look in CLUSTERS.values()}) == 6
+    assert len({look.colour for look in CLUSTERS.values()}) == len(CLUSTERS)
 
 
 def test_lisa_points_lie_at_the_places_of_their_class():
@@ -339,9 +340,31 @@ def test_islands_are_drawn_hollow():
     assert len(artist.get_offsets()) == 5
 
 
-def test_words_are_accepted_for_the_last_two_classes():
-    ax = plot_lisa(["not significant", "no neighbours", "HH", "LL", "HL"], CITIES, correction="none")
-    assert ax.get_legend().get_texts()[4].get_text().endswith(": 1")
+def test_words_are_accepted_for_the_classes_without_a_quadrant():
+    ax = plot_lisa(["not significant", "no neighbours", "no_test", "LL", "HL"], CITIES, correction="none")
+    assert [t.get_text() for t in ax.get_legend().get_texts()[4:]] == [
+        "not significant: 1",
+        "no neighbours: 1",
+        "no test: 1",
+    ]
+
+
+def test_every_class_is_drawn_in_the_colour_of_its_legend():
+    from matplotlib.colors import to_hex
+
+    labels = ["HH", "LL", "HL", "LH", "ns", "island", "no test"]
+    ax = plot_lisa(labels, pd.concat([CITIES, CITIES.head(2)], ignore_index=True), correction="none")
+    artists = {c.get_label(): c for c in scatters(ax)}
+    for handle, name in zip(ax.get_legend().legend_handles, labels, strict=True):
+        drawn = artists[name].get_facecolors() if name != "island" else artists[name].get_edgecolors()
+        shown = handle.get_markerfacecolor() if name != "island" else handle.get_markeredgecolor()
+        assert to_hex(drawn[0]) == to_hex(shown)
+
+
+def test_places_outside_a_lisa_map_are_counted_and_said_to_be():
+    ax = plot_lisa(["HH", "HH", "LL", "ns", "ns"], CITIES, correction="none", extent="europe")
+    assert ax.get_legend().get_texts()[0].get_text().endswith(": 2")
+    assert "3 of them outside the map and counted in the legend" in caption(ax)
 
 
 def test_unknown_class_names_the_nearest():
