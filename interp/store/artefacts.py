@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -249,8 +250,8 @@ class Store:
         entry, data = self._read(name)
         try:
             return FORMATS[entry.kind].decode(data, entry.contents)
-        except BadBytes as error:
-            raise CorruptArtifact(f"{self.root / name} {error}. {_REMEDY}") from error
+        except (BadBytes, KeyError, TypeError, ValueError, IndexError) as error:  # a manifest may come from anyone too
+            raise CorruptArtifact(f"{self.root / name} is no {entry.kind}: {error}. {_REMEDY}") from error
 
     def entry(self, name: str) -> Entry:
         """Return what the manifest knows of `name`, for the file that is really there (it is hashed).
@@ -323,7 +324,10 @@ class Store:
             if not found:
                 raise self._no_record(name, path)
             try:
-                n_bytes = path.stat().st_size
+                about = path.stat()
+                if not stat.S_ISREG(about.st_mode):
+                    raise CorruptArtifact(f"{path} is no ordinary file. {_REMEDY}")
+                n_bytes = about.st_size
                 known = any(entry.n_bytes == n_bytes for entry in found)
                 sha256 = hash_of(path) if known else "(not read: wrong length)"
             except OSError as error:

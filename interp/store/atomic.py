@@ -21,7 +21,7 @@ from interp.errors import InvalidInput, ResourceExhausted
 TEMPORARY_PREFIX = ".interp-tmp-"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
-_BAD_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL}
+_BAD_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY, errno.EINVAL, errno.ELOOP}
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
@@ -121,7 +121,7 @@ def remove_leftovers(folder: Path) -> list[Path]:
     removed = []
     for path in sorted(folder.glob(f"{TEMPORARY_PREFIX}*")):
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, no waiting at a pipe
         except OSError:  # gone meanwhile, or not ours to read: not ours to remove either
             continue
         try:

@@ -65,10 +65,10 @@ def decode_arrays(data: bytes, contents: dict[str, Any]) -> dict[str, np.ndarray
     except MemoryError:
         raise
     except Exception as error:  # whatever a parser makes of bytes from anyone
-        raise BadBytes(f"is no safetensors file of numeric arrays ({error})") from error
+        raise BadBytes(f"not a safetensors file of numeric arrays ({error})") from error
     found = {n: {"shape": list(a.shape), "dtype": str(a.dtype)} for n, a in arrays.items()}
     if found != contents:
-        raise BadBytes(f"holds {found}, recorded were {contents}")
+        raise BadBytes(f"it holds {found}, recorded were {contents}")
     return dict(sorted(arrays.items()))
 
 
@@ -100,16 +100,16 @@ def decode_csr(data: bytes, contents: dict[str, Any]) -> Any:
 
     parts = decode_arrays(data, contents["arrays"])
     if sorted(parts) != sorted(_CSR_PARTS):
-        raise BadBytes(f"holds {sorted(parts)}, expected {sorted(_CSR_PARTS)}")
+        raise BadBytes(f"it holds {sorted(parts)}, expected {sorted(_CSR_PARTS)}")
     shape = [int(n) for n in parts["shape"]]
     if shape != contents["shape"] or len(shape) != 2 or min(shape) < 0:
-        raise BadBytes(f"has shape {shape}, recorded was {contents['shape']}")
+        raise BadBytes(f"it has shape {shape}, recorded was {contents['shape']}")
     container = {"csr_matrix": sparse.csr_matrix, "csr_array": sparse.csr_array}[contents["container"]]
     try:
         matrix = container((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(shape))
         matrix.check_format(full_check=True)
     except (ValueError, TypeError, IndexError) as error:
-        raise BadBytes(f"is no valid CSR matrix ({error})") from error
+        raise BadBytes(f"its parts contradict each other ({error})") from error
     return matrix
 
 
@@ -146,10 +146,10 @@ def encode_table(frame: pd.DataFrame) -> tuple[bytes, dict[str, Any]]:
 
 def decode_table(data: bytes, contents: dict[str, Any]) -> pd.DataFrame:
     """Return the table of parquet bytes, page checksums verified; rows and columns must be the recorded ones."""
-    frame = _read_parquet(data)
+    frame = _read_parquet(data, contents["n_rows"])
     columns = _columns(frame)
     if len(frame) != contents["n_rows"] or [c[0] for c in columns] != [c[0] for c in contents["columns"]]:
-        raise BadBytes(f"holds {len(frame)} rows of {columns}, recorded were {contents}")
+        raise BadBytes(f"it holds {len(frame)} rows of {columns}, recorded were {contents}")
     for name, (_, dtype) in zip(frame.columns, contents["columns"], strict=True):
         if dtype == "object" and str(frame[name].dtype) != dtype:  # pandas reads text as its own dtype
             frame[name] = frame[name].astype(object)
@@ -166,7 +166,7 @@ def decode_json(data: bytes, contents: dict[str, Any]) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BadBytes(f"is no JSON ({error})") from error
+        raise BadBytes(f"not JSON ({error})") from error
 
 
 def encode_bytes(data: bytes) -> tuple[bytes, dict[str, Any]]:
@@ -219,12 +219,14 @@ def _storable(name: object, array: Any) -> np.ndarray:
     return values.astype(values.dtype.newbyteorder("="), order="C", copy=False)
 
 
-def _read_parquet(data: bytes) -> pd.DataFrame:
+def _read_parquet(data: bytes, n_rows: int) -> pd.DataFrame:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
+            if file.metadata.num_rows != n_rows:  # before the rows are unpacked: few bytes can claim many
+                raise ValueError(f"it claims {file.metadata.num_rows:,} rows, recorded were {n_rows:,}")
             table = file.read()
         table.validate(full=True)
         with warnings.catch_warnings():
@@ -233,7 +235,7 @@ def _read_parquet(data: bytes) -> pd.DataFrame:
     except MemoryError:
         raise
     except Exception as error:  # whatever a parser makes of bytes from anyone
-        raise BadBytes(f"is no intact parquet file ({error})") from error
+        raise BadBytes(f"not an intact parquet file ({error})") from error
 
 
 def _require_equal(frame: pd.DataFrame, back: pd.DataFrame) -> None:

@@ -22,21 +22,21 @@ def acquire(root: Path, rank: int | None) -> list[int]:
     Raises:
         RunLocked: another writer has it; the message names its process.
     """
-    shared = _open(root / LOCK_NAME)
-    if not _try(shared, fcntl.LOCK_EX if rank is None else fcntl.LOCK_SH):
-        os.close(shared)
-        raise RunLocked(_message(root))
-    if rank is None:
-        _sign(shared)
-        return [shared]
-    own = _open(_rank_lock(root, rank))
-    if not _try(own, fcntl.LOCK_EX):
-        holder = _read(own)
-        os.close(own)
-        os.close(shared)
-        raise RunLocked(f"Rank {rank} of {root} is being written by {holder}. Give each process its own rank.")
-    _sign(own)
-    return [shared, own]
+    handles: list[int] = []
+    try:
+        handles.append(_open(root / LOCK_NAME))
+        if not _try(handles[-1], fcntl.LOCK_EX if rank is None else fcntl.LOCK_SH):
+            raise RunLocked(_message(root))
+        if rank is not None:
+            handles.append(_open(_rank_lock(root, rank)))
+            if not _try(handles[-1], fcntl.LOCK_EX):
+                holder = _read(handles[-1])
+                raise RunLocked(f"Rank {rank} of {root} is being written by {holder}. Give each process its own rank.")
+        _sign(handles[-1])
+    except BaseException:
+        release(handles)
+        raise
+    return handles
 
 
 def release(handles: list[int]) -> None:
@@ -50,7 +50,7 @@ def _rank_lock(root: Path, rank: int) -> Path:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)  # what a link names is not ours
 
 
 def _try(handle: int, kind: int) -> bool:

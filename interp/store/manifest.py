@@ -77,7 +77,7 @@ class ManifestWriter:
         self.path = root / manifest_name(rank)
         self.rank = -1 if rank is None else rank
         is_new = not self.path.exists()
-        self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
             self._recover()
             if is_new:
@@ -193,11 +193,24 @@ def _parse(data: bytes, path: Path) -> tuple[list[Record], bytes, int]:
 
 
 def _record(payload: bytes, rank: int, path: Path) -> Record:
-    line = json.loads(payload)
-    if "entry" not in line:
-        if line.get("format") != FORMAT:
-            raise InvalidInput(f"{path} has format {line.get('format')!r}; this version reads format {FORMAT}.")
-        return Record(line["op"], line["seq"], rank)
-    body = line["entry"]
+    try:
+        line = json.loads(payload)
+        if "entry" in line:
+            return Record(line["op"], line["seq"], rank, _entry(line["entry"]))
+        if line["format"] == FORMAT:
+            return Record(line["op"], line["seq"], rank)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CorruptArtifact(
+            f"{path} has a line that no version of this package wrote ({error}): {payload[:60]!r}."
+        ) from error
+    raise InvalidInput(f"{path} has format {line['format']!r}; this version reads format {FORMAT}.")
+
+
+def _entry(body: dict[str, Any]) -> Entry:
     key = None if body["key"] is None else key_from_parts(body["key"])
-    return Record(line["op"], line["seq"], rank, Entry(**(body | {"key": key})))
+    entry = Entry(**{name: part for name, part in body.items() if name != "key"}, key=key)
+    expected = {"name": str, "kind": str, "sha256": str, "n_bytes": int, "contents": dict, "provenance": dict}
+    for name, kind in expected.items():
+        if not isinstance(getattr(entry, name), kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    return entry
