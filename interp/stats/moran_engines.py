@@ -78,7 +78,7 @@ class NumbaEngine:
         from interp.stats import moran_kernels
 
         out = np.empty(z.shape[0])
-        moran_kernels.pair_sums(z, graph.order, *_csr(graph), out)
+        moran_kernels.pair_sums(np.ascontiguousarray(z.T)[graph.order], *_csr(graph), out)
         return out
 
     def observe_sparse(self, rows: SparseRows, graph: MoranGraph) -> np.ndarray:

@@ -35,10 +35,21 @@ def pair_sum(z, order, indptr, indices, data):
 
 
 @_compiled
-def pair_sums(z, order, indptr, indices, data, out):
-    """h of each float64 feature of z (feature, place), into out (feature,)."""
-    for f in range(z.shape[0]):
-        out[f] = pair_sum(z[f], order, indptr, indices, data)
+def pair_sums(dealt, indptr, indices, data, out):
+    """h of each feature of dealt (place of the graph, feature), float64, into out (feature,)."""
+    width = dealt.shape[1]
+    lag = np.empty(width)
+    out[:] = 0.0
+    for i in range(dealt.shape[0]):
+        if indptr[i] == indptr[i + 1]:
+            continue
+        lag[:] = 0.0
+        for e in range(indptr[i], indptr[i + 1]):
+            a, j = data[e], indices[e]
+            for b in range(width):
+                lag[b] += a * dealt[j, b]
+        for b in range(width):
+            out[b] += dealt[i, b] * lag[b]
 
 
 @_compiled
