@@ -80,11 +80,11 @@ def encode_csr(matrix: Any) -> tuple[bytes, dict[str, Any]]:
     """
     from scipy import sparse
 
-    if not sparse.issparse(matrix) or matrix.format != "csr":
-        raise InvalidInput(f"Expected a scipy CSR matrix, got {type(matrix).__name__}. Convert with .tocsr().")
+    if not sparse.issparse(matrix) or matrix.format != "csr" or matrix.ndim != 2:
+        raise InvalidInput(f"Expected a two-dimensional scipy CSR matrix, got {type(matrix).__name__}. Use .tocsr().")
     try:
-        matrix.check_format(full_check=True)
-    except ValueError as error:
+        _require_csr({name: getattr(matrix, name) for name in _CSR_PARTS}, list(matrix.shape))
+    except BadBytes as error:
         raise InvalidInput(f"The CSR matrix contradicts itself: {error}.") from error
     clean = matrix.copy()
     clean.sum_duplicates()  # sorted indices, one entry a cell: equal matrices give equal bytes
@@ -104,13 +104,12 @@ def decode_csr(data: bytes, contents: dict[str, Any]) -> Any:
     shape = [int(n) for n in parts["shape"]]
     if shape != contents["shape"] or len(shape) != 2 or min(shape) < 0:
         raise BadBytes(f"it has shape {shape}, recorded was {contents['shape']}")
+    _require_csr(parts, shape)
     container = {"csr_matrix": sparse.csr_matrix, "csr_array": sparse.csr_array}[contents["container"]]
     try:
-        matrix = container((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(shape))
-        matrix.check_format(full_check=True)
+        return container((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(shape))
     except (ValueError, TypeError, IndexError) as error:
         raise BadBytes(f"its parts contradict each other ({error})") from error
-    return matrix
 
 
 def encode_table(frame: pd.DataFrame) -> tuple[bytes, dict[str, Any]]:
@@ -217,6 +216,19 @@ def _storable(name: object, array: Any) -> np.ndarray:
     if str(values.dtype.newbyteorder("=")) not in ARRAY_DTYPES:
         raise InvalidInput(f"Array {name!r} has dtype {values.dtype}; expected one of {', '.join(ARRAY_DTYPES)}.")
     return values.astype(values.dtype.newbyteorder("="), order="C", copy=False)
+
+
+def _require_csr(parts: Mapping[str, Any], shape: list[int]) -> None:
+    """Check what scipy's own `check_format` lets pass where indptr ends below zero."""
+    data, indices, indptr = (np.asarray(parts[name]) for name in ("data", "indices", "indptr"))
+    if any(part.dtype.kind != "i" or part.ndim != 1 for part in (indices, indptr)) or data.ndim != 1:
+        raise BadBytes("indices and indptr must be one-dimensional signed integers")
+    if len(indptr) != shape[0] + 1 or len(data) != len(indices):
+        raise BadBytes(f"{len(data)} values, {len(indices)} indices and {len(indptr)} row ends for shape {shape}")
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (indptr[1:] < indptr[:-1]).any():
+        raise BadBytes(f"row ends must grow from 0 to {len(indices)}")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < shape[1]:
+        raise BadBytes(f"column indices from {indices.min()} to {indices.max()} for {shape[1]} columns")
 
 
 def _read_parquet(data: bytes, n_rows: int) -> pd.DataFrame:
