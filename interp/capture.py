@@ -132,11 +132,10 @@ def token_batches(
             encoded = packed(model, chunk, include_special)
         request = with_tokens(model, encoded, [site], pool="none", dtype="float32", batch_tokens=batch_tokens,
                                include_special=include_special)  # fmt: skip
-        batches = plan_batches(encoded.lengths, batch_tokens)
+        # a batch of nothing but specials is never given, so it is not counted either
+        batches = [b for b in plan_batches(encoded.lengths, batch_tokens) if request.n_chosen[b].any()]
         for batch in batches[max(0, start - number) :]:
-            values = run_batch(request, batch).values[str(site)]
-            if len(values):
-                yield values
+            yield run_batch(request, batch).values[str(site)]
         number += len(batches)
 
 

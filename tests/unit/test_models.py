@@ -228,6 +228,26 @@ def test_bundled_name_without_its_files_is_named(tmp_path, monkeypatch):
         load_model("atlas")
 
 
+def test_bundled_model_is_loaded_as_its_card_says():
+    model = load_model("atlas", device="cpu")
+    assert (model.name, model.bos, model.dtype, model.weights) == ("atlas", "always", torch.float32, "trained")
+    assert model.card["processing"] == "none"
+    assert set(model.checks["status"]) == {"ok"}
+    ids = torch.tensor([model.tokenizer("Paris is a city in").input_ids])
+    assert model.tokenizer.decode(model.logits(ids)[0, -1].argmax()).strip() == "France"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "card.json", "manifest.json"])
+def test_bundled_model_with_one_byte_changed_is_corrupt(tmp_path, monkeypatch, name):
+    shutil.copytree(sources.ASSETS / "atlas", tmp_path / "atlas")
+    data = bytearray((tmp_path / "atlas" / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "atlas" / name).write_bytes(data)
+    monkeypatch.setattr(sources, "ASSETS", tmp_path)
+    with pytest.raises(CorruptArtifact, match=name):
+        load_model("atlas", device="cpu")
+
+
 def test_random_twin_has_the_configuration_and_other_weights(folder):
     trained = load_model(folder)
     twin, again, other = (load_model(folder, weights="random", seed=s) for s in (0, 0, 1))
