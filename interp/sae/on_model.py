@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from interp.sae.coder import SAE
 from interp.sae.config import SaeConfig, topk_config
 from interp.sae.evaluate import evaluate_sae
 from interp.sae.io import MANIFEST, load_sae, rounded_sae, save_sae, training_record
+from interp.sae.settings import make_settings
 from interp.sae.splice import loss_recovered
 from interp.sae.train import train_sae
 
@@ -49,7 +50,7 @@ def train_sae_on_model(
     out: str | Path,
     bos: str | None = None,
     context_size: int | None = None,
-    eval_rows: int = 256,
+    eval_rows: int = 512,
     batch_tokens: int = 8192,
     dtype: str = "float16",
     progress: bool = True,
@@ -80,22 +81,23 @@ def train_sae_on_model(
     """
     from interp.tokens import bos_policy
 
-    folder, context = Path(out), context_size or model.n_ctx
-    stream = _Stream(model, rows, site, bos_policy(model, bos), context, eval_rows, batch_tokens)
+    stream = _Stream(model, rows, site, bos_policy(model, bos), context_size or model.n_ctx, eval_rows, batch_tokens)
     config = _config(model, stream, d_sae=d_sae, k=k, dtype=dtype)
-    settings = {name: value for name, value in training.items() if name != "log"}
-    identity = {"config": config.to_dict(), "tokens": tokens, "seed": seed, "eval_rows": eval_rows, **settings}
+    log = training.pop("log", None)
+    settings = make_settings(config, tokens=tokens, seed=seed, **training)
+    identity = {"config": config.to_dict(), "eval_rows": eval_rows, **asdict(settings)}
+    folder = Path(out)
     finished = _finished(folder, identity, overwrite)
     if finished is not None:
         return finished
     held_out = stream.held_out()
     checkpoints = folder.with_name(f"{folder.name}.checkpoints")
     trained, history = train_sae(
-        stream, config, tokens=tokens, seed=seed, checkpoint_dir=checkpoints, progress=progress, **training
+        stream, config, tokens=tokens, seed=seed, checkpoint_dir=checkpoints, progress=progress, log=log, **training
     )
     sae = rounded_sae(trained)
     losses = loss_recovered(
-        model, sae, stream.eval_rows(), seed=seed, bos=stream.bos, max_length=context, batch_tokens=batch_tokens
+        model, sae, stream.eval_rows(), seed=seed, bos=stream.bos, max_length=stream.context, batch_tokens=batch_tokens
     )
     evaluation = pd.concat([evaluate_sae(sae, held_out, seed=seed), losses], ignore_index=True)
     record = {

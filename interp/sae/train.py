@@ -14,10 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from interp.errors import InvalidInput
 from interp.sae.buffer import Batches
 from interp.sae.config import SaeConfig
-from interp.sae.settings import TrainSettings
+from interp.sae.settings import BATCH_SIZE, BUFFER, CHECKPOINT_EVERY, LOG_EVERY, LR, make_settings
 from interp.sae.topk import TopKSAE
 from interp.sae.trainer import Trainer
 
@@ -29,14 +28,14 @@ def train_sae(
     seed: int,
     tokens: int | None = None,
     steps: int | None = None,
-    batch_size: int = 2048,
-    lr: float = 1e-3,
-    buffer: int = 65_536,
+    batch_size: int = BATCH_SIZE,
+    lr: float = LR,
+    buffer: int = BUFFER,
     dead_after: int | None = None,
     k_aux: int | None = None,
-    log_every: int = 50,
+    log_every: int = LOG_EVERY,
     checkpoint_dir: str | Path | None = None,
-    checkpoint_every: int = 500,
+    checkpoint_every: int = CHECKPOINT_EVERY,
     progress: bool = True,
     log: Callable[[dict[str, Any]], None] | None = None,
 ) -> tuple[TopKSAE, pd.DataFrame]:
@@ -48,7 +47,7 @@ def train_sae(
         config: what to train; `input_scale` is measured and filled in.
         seed: of the initial directions and of the mixing.
         tokens: activation vectors to train on; or give `steps` of `batch_size` vectors.
-        lr: peak learning rate of Adam.
+        lr: peak learning rate of Adam; wider SAEs take less than the default.
         buffer: vectors in the mixing buffer (float32 in memory, and in each checkpoint).
         dead_after: vectors without firing after which a latent counts as dead; a tenth of the run by default.
         k_aux: dead latents used by the AuxK term for a vector; d_in // 2 by default, 0 for no AuxK.
@@ -64,17 +63,16 @@ def train_sae(
         InvalidInput: settings out of range, the stream ends too early, or a checkpoint of another run.
         NonFinite: an activation is NaN or infinite.
     """
-    if (tokens is None) == (steps is None):
-        raise InvalidInput("give either tokens or steps, not both and not neither.")
-    n_steps = steps if steps is not None else max(1, (tokens or 0) // batch_size)
-    settings = TrainSettings(
-        steps=n_steps,
-        batch_size=batch_size,
-        lr=float(lr),
+    settings = make_settings(
+        config,
         seed=seed,
-        buffer=max(2 * batch_size, min(buffer, n_steps * batch_size)),
-        dead_after=dead_after if dead_after is not None else max(batch_size, n_steps * batch_size // 10),
-        k_aux=k_aux if k_aux is not None else config.d_in // 2,
+        tokens=tokens,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        buffer=buffer,
+        dead_after=dead_after,
+        k_aux=k_aux,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
     )

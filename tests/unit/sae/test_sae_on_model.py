@@ -206,7 +206,8 @@ def test_trained_sae_is_saved_evaluated_and_fits_its_model(model, tmp_path):
     assert metrics["loss_clean"] > 0
     assert trained.history["step"].iloc[-1] == 1500 // 64
     assert not (tmp_path / "sae.checkpoints").exists()
-    assert training_record(tmp_path / "sae")["identity"]["seed"] == 0
+    identity = training_record(tmp_path / "sae")["identity"]
+    assert (identity["seed"], identity["batch_size"], identity["lr"]) == (0, 64, 3e-3)  # defaults are written down too
 
 
 def test_bos_and_padding_are_never_trained_on(model, tmp_path, monkeypatch):
