@@ -11,11 +11,15 @@ import copy
 import json
 import logging
 import os
+import re
+import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import getproxies
 
 import torch
 
@@ -23,6 +27,7 @@ from interp.errors import CorruptArtifact, InvalidInput, UnknownName, nearest
 
 ASSETS = Path(__file__).parent / "assets"
 BUNDLED = ("atlas",)
+log = logging.getLogger(__name__)
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -38,6 +43,8 @@ class Source:
     """Folder or hub name that transformers reads."""
     module: torch.nn.Module | None = None
     card: dict[str, Any] = field(default_factory=dict)
+    local_only: bool = False
+    """The hub cannot be reached: read what it delivered earlier, or nothing."""
 
 
 def find_source(source: Any) -> Source:
@@ -105,7 +112,7 @@ def load_tokenizer(source: Source, tokenizer: Any = None) -> Any:
 
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(location)
+            return AutoTokenizer.from_pretrained(location, local_files_only=source.local_only)
     except (OSError, ValueError, KeyError) as error:
         kind = CorruptArtifact if is_folder else InvalidInput
         raise kind(f"the tokenizer of {location!r} cannot be read: {_first_line(error)}.") from error
@@ -163,8 +170,10 @@ def _from_folder(folder: Path) -> Source:
 
 
 def _from_hub(name: str) -> Source:
+    local_only = _hub_is_out_of_reach()
     try:
-        return Source(name=name, kind="hub", config=_config(name), location=name)
+        config = _config(name, local_only=local_only)
+        return Source(name=name, kind="hub", config=config, location=name, local_only=local_only)
     except InvalidInput as error:
         near = ", ".join(nearest(name, BUNDLED))
         raise UnknownName(
@@ -174,12 +183,27 @@ def _from_hub(name: str) -> Source:
         ) from error
 
 
-def _config(location: str) -> Any:
+def _hub_is_out_of_reach() -> bool:
+    # The hub client retries for half a minute before it admits this; a mistyped name should not cost that.
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return True
+    if getproxies():
+        return False
+    try:
+        socket.getaddrinfo(urlparse(constants.ENDPOINT).hostname, None)
+    except OSError:
+        return True
+    return False
+
+
+def _config(location: str, *, local_only: bool = False) -> Any:
     from transformers import AutoConfig
 
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(location)
+            config = AutoConfig.from_pretrained(location, local_files_only=local_only)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"the configuration of {location!r} cannot be read: {_first_line(error)}") from error
     if getattr(config, "is_encoder_decoder", False):
@@ -210,13 +234,23 @@ def _read_weights(source: Source, dtype: torch.dtype) -> torch.nn.Module:
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                location, dtype=dtype, attn_implementation="eager", use_safetensors=True, output_loading_info=True
+                location,
+                dtype=dtype,
+                attn_implementation="eager",
+                use_safetensors=True,
+                local_files_only=source.local_only,
+                output_loading_info=True,
             )
     except (SafetensorError, RuntimeError) as error:
         raise CorruptArtifact(f"the weights of {source.name!r} cannot be read: {_first_line(error)}") from error
     except (OSError, ValueError, KeyError) as error:
         raise InvalidInput(f"{source.name!r} cannot be loaded: {_first_line(error)}") from error
     module, info = loaded
+    _refuse_misfit(source, info)
+    return module
+
+
+def _refuse_misfit(source: Source, info: dict[str, Any]) -> None:
     for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
         if info.get(problem):
             # transformers would fill these with random numbers and go on
@@ -224,11 +258,19 @@ def _read_weights(source: Source, dtype: torch.dtype) -> torch.nn.Module:
                 f"the weights of {source.name!r} do not fit its config.json ({problem.replace('_', ' ')}: "
                 f"{', '.join(str(k) for k in sorted(info[problem], key=str)[:3])}); the folder is incomplete."
             )
-    if info.get("unexpected_keys"):
-        logging.getLogger(__name__).warning(
-            "%s: %d tensors of the weights are not used", source.name, len(info["unexpected_keys"])
+    unused = [str(key) for key in info.get("unexpected_keys", ())]
+    beyond = [key for key in unused if (n := re.search(r"\.(\d+)\.", key)) and int(n[1]) >= _n_layers(source.config)]
+    if beyond:
+        raise CorruptArtifact(
+            f"the weights of {source.name!r} hold layers beyond the {_n_layers(source.config)} of its config.json "
+            f"({sorted(beyond)[0]}): the two files are not of one model."
         )
-    return module
+    if unused:
+        log.warning("%s: %d tensors of the weights are not used, as %s", source.name, len(unused), sorted(unused)[0])
+
+
+def _n_layers(config: Any) -> int:
+    return int(getattr(config, "num_hidden_layers", 0) or 10**9)
 
 
 def _refuse_pickles(folder: Path) -> None:

@@ -200,6 +200,15 @@ def test_weights_that_lack_a_tensor_are_corrupt_and_not_filled_with_random_numbe
         load_model(broken)
 
 
+def test_weights_with_more_layers_than_the_configuration_are_refused(folder, tmp_path):
+    longer = tmp_path / "longer"
+    shutil.copytree(folder, longer)
+    config = json.loads((longer / "config.json").read_text())
+    (longer / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    with pytest.raises(CorruptArtifact, match=r"beyond the 1 of its config\.json \(model\.layers\.1"):
+        load_model(longer)
+
+
 def test_weights_cut_short_are_corrupt(folder, tmp_path):
     broken = tmp_path / "cut"
     shutil.copytree(folder, broken)
@@ -209,8 +218,8 @@ def test_weights_cut_short_are_corrupt(folder, tmp_path):
 
 
 def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(sources, "getproxies", dict)
+    monkeypatch.setattr(sources.socket, "getaddrinfo", _no_name)
     with pytest.raises(UnknownName, match=r"Bundled: atlas.*give its folder"):
         load_model("atals")
     with pytest.raises(UnknownName, match="no folder"):
@@ -220,6 +229,10 @@ def test_unknown_names_say_what_there_is(tmp_path, monkeypatch):
         load_model(tmp_path / "weights.pt")
     with pytest.raises(InvalidInput, match="a model is"):
         load_model(7)
+
+
+def _no_name(*_args):
+    raise OSError("Name or service not known")
 
 
 def test_bundled_name_without_its_files_is_named(tmp_path, monkeypatch):
