@@ -15,7 +15,7 @@ from analyses.geospatial.place_files import from_geometry, read_file
 from interp.errors import InvalidInput, UnknownName, nearest
 from interp.stats.seeds import check_seed
 
-_BUNDLED = ("atlas", "cities")  # two names of one table: GeoNames cities, CC BY 4.0
+_BUNDLED = ("atlas", "cities")  # both of GeoNames, CC BY 4.0
 
 
 def load_places(
@@ -36,7 +36,8 @@ def load_places(
     """Return a table of places.
 
     Args:
-        source: "cities" or "atlas" (the bundled table); a CSV, TSV, parquet, GeoParquet or GeoJSON file; or a
+        source: "atlas" (the cities that the bundled model was told of) or "cities" (all bundled ones, at least
+            15,000 people); a CSV, TSV, parquet, GeoParquet or GeoJSON file; or a
             DataFrame or GeoDataFrame, which is not changed. Geometries in another CRS are reprojected to WGS84.
         countries: keep these, as the `country` column writes them (case ignored).
         min_population: keep places with at least so many inhabitants; unknown population is not kept.
@@ -67,7 +68,7 @@ def _read(source: Any) -> pd.DataFrame:
     if isinstance(source, pd.DataFrame):
         frame = from_geometry(source) if hasattr(source, "crs") else source
     elif isinstance(source, str) and source in _BUNDLED:
-        frame = _bundled()
+        frame = _atlas() if source == "atlas" else _bundled()
     elif isinstance(source, str | Path):
         if not str(source).strip():
             raise InvalidInput("source is empty; expected a file, or one of 'atlas', 'cities'.")
@@ -77,6 +78,13 @@ def _read(source: Any) -> pd.DataFrame:
     if len(frame) == 0:
         raise InvalidInput("The table of places has no rows.")
     return frame
+
+
+def _atlas() -> pd.DataFrame:
+    from interp.atlas import facts
+
+    cities = facts().cities
+    return cities[cities["seen"]].reset_index(drop=True)
 
 
 def _bundled() -> pd.DataFrame:

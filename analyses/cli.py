@@ -1,0 +1,260 @@
+"""The `interp` command: parse, call a public function, print, exit.
+
+Exit codes: 0 done; 2 a mistake the user can mend; 3 a file is not what was written; 4 the machine ran out
+(disk, permission, memory); 130 interrupted. A mistake of the user gets one line, never a traceback.
+Heavy imports stay inside the commands, so that `interp --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from interp import __version__
+from interp.errors import InterpError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EPILOGUE = """Examples:
+  interp run                      all analyses on the bundled model
+  interp run geospatial --places my.csv --out runs/mine
+  interp run --model ./my-model --sae ./my-sae --places cities
+  interp points atlas
+  interp show-tokens atlas "Paris is near Lyon"
+  interp status runs/atlas"""
+
+app = App(
+    name="interp",
+    help="Measure what a transformer represents, with the null beside every number.",
+    help_epilogue=EPILOGUE,
+    help_format="plaintext",
+    version=__version__,
+)
+atlas = App(name="atlas", help="The bundled model: facts, card, check.")
+app.command(atlas)
+
+
+@app.command
+def run(
+    *analyses: str,
+    model: str = "atlas",
+    sae: str | None = None,
+    places: str = "atlas",
+    template: str = "{name}",
+    k: int = 8,
+    permutations: int = 999,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Run analyses and leave tables, figures and one offline report in a folder; run again to resume.
+
+    Examples:
+      interp run
+      interp run geospatial --places my.csv --template "{name} is a city in"
+      interp run --model gpt2 --sae ./sae --out runs/gpt2
+
+    Parameters
+    ----------
+    analyses
+        Names of analyses; none means all: geospatial.
+    model
+        "atlas" (bundled), a folder in Hugging Face format, or a Hugging Face name.
+    sae
+        "atlas/resid_post.1" (bundled) or a folder with an SAE (SAELens or sparsify layout).
+    places
+        "atlas" (the cities of the bundled model), "cities" (33,880 of GeoNames), or a file: CSV, TSV, parquet, GeoJSON.
+    template
+        Prompt of a place. A field beside {name} puts its answer into the prompt and is flagged in the result.
+    k
+        Nearest neighbours of a place on the globe that count as near.
+    permutations
+        Random relabellings of the places behind a permutation p.
+    seed
+        Of every random choice.
+    out
+        Folder of the run; default runs/MODEL.
+    """
+    from analyses.job import RunConfig, run_job
+
+    config = RunConfig(
+        analyses=analyses, model=model, sae=sae, places=places, template=template, k=k, permutations=permutations,
+        seed=seed,
+    )  # fmt: skip
+    folder = out if out is not None else Path("runs") / Path(model).name
+    print(run_job(config, folder).text())
+
+
+@app.command
+def points(model: str, /, *, all_layers: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """List every site of a model with its TransformerLens hook, axes and shape.
+
+    Example: interp points atlas
+
+    Parameters
+    ----------
+    model
+        "atlas", a folder in Hugging Face format, or a Hugging Face name.
+    all_layers
+        Show every layer, not the first alone.
+    """
+    import interp
+
+    table = interp.points(interp.load_model(model))
+    if not all_layers:
+        table = table[~table["site"].str.contains(r"\.[1-9]\d*$")]
+    _print_table(table, f"sites of {model}" + ("" if all_layers else " (layer 0; --all-layers for the rest)"))
+
+
+@app.command(name="show-tokens")
+def show_tokens(model: str, text: str, /, *, bos: Literal["always", "never", "tokenizer"] | None = None) -> None:
+    """Print the exact ids that a text becomes, with BOS and the characters of each token.
+
+    Example: interp show-tokens atlas "Paris is near Lyon"
+
+    Parameters
+    ----------
+    model
+        "atlas", a folder in Hugging Face format, or a Hugging Face name.
+    text
+        Any text.
+    bos
+        BOS policy; default that of the model.
+    """
+    import interp
+
+    _print_table(interp.show_tokens(interp.load_model(model), text, bos=bos), repr(text))
+
+
+@app.command
+def status(folder: Path, /) -> int:
+    """Say of every file of a run whether it is done, missing or corrupt (exit code 3 if any is corrupt).
+
+    Example: interp status runs/atlas
+
+    Parameters
+    ----------
+    folder
+        Folder of a run.
+    """
+    from analyses.job import status_of
+
+    table = status_of(folder)
+    _print_table(table, str(folder))
+    return 3 if table["state"].isin(["corrupt", "missing"]).any() else 0
+
+
+@app.command(name="train-sae")
+def train_sae(
+    *,
+    site: str,
+    out: Path,
+    model: str = "atlas",
+    weights: Literal["trained", "random"] = "trained",
+    arch: Literal["topk"] = "topk",
+    texts: Path | None = None,
+    d_sae: int = 1024,
+    k: int = 16,
+    tokens: int = 3_000_000,
+    seed: int = 0,
+) -> None:
+    """Train an SAE on the activations of a model; run again to resume.
+
+    Example: interp train-sae --model atlas --site resid_post.1 --out runs/sae
+
+    Parameters
+    ----------
+    site
+        Where to read, for instance resid_post.1 (see interp points).
+    out
+        Folder of the SAE (SAELens layout); checkpoints lie in it until the training is done.
+    model
+        "atlas", a folder in Hugging Face format, or a Hugging Face name.
+    weights
+        "random": the twin with random weights, the control of what an SAE finds anyway.
+    arch
+        Architecture.
+    texts
+        File of texts, one a line. Default for atlas: fresh text of its own corpus.
+    d_sae
+        Number of latents.
+    k
+        Latents that are active on a token.
+    tokens
+        Activations to train on.
+    seed
+        Of weights and of the order of the data.
+    """
+    from analyses.training import train_sae_command
+
+    summary = train_sae_command(
+        site=site, out=out, model=model, weights=weights, arch=arch, texts=texts, d_sae=d_sae, k=k, tokens=tokens,
+        seed=seed,
+    )  # fmt: skip
+    _print_table(summary, str(out))
+
+
+@atlas.command(name="card")
+def atlas_card() -> None:
+    """Print what was measured of the bundled model, beside its controls. Example: interp atlas card"""
+    import pandas as pd
+
+    import interp
+
+    table = pd.DataFrame(interp.atlas.card()["measured"])
+    _print_table(table[["measure", "value", "ci_low", "ci_high", "n", "random_weights", "chance"]], "atlas")
+
+
+@atlas.command(name="verify")
+def atlas_verify() -> None:
+    """Check every file of the bundled model and SAEs against its hash. Example: interp atlas verify"""
+    from analyses.training import verify_assets
+
+    _print_table(verify_assets(), "bundled files")
+
+
+def _print_table(table: pd.DataFrame, title: str) -> None:
+    """Print a frame as aligned text: whole on a terminal of any width, tab-separated into a pipe."""
+    if not sys.stdout.isatty():
+        print(table.to_csv(sep="\t", index=False), end="")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    view = Table(title=title, title_justify="left", header_style="bold")
+    for name in table.columns:
+        view.add_column(str(name), overflow="fold")
+    for row in table.itertuples(index=False):
+        view.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
+    Console().print(view)
+
+
+def main(tokens: list[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        return app(tokens, exit_on_error=False, print_error=True, result_action="return_value") or 0
+    except CycloptsError:
+        return 2
+    except InterpError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept: run the same command again to go on.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
+        sys.stderr.close()
+        return 0
+    except MemoryError as error:
+        print(f"error: not enough memory ({error}); use fewer places or sites at once.", file=sys.stderr)
+        return 4
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 4
+
+
+def entry() -> Any:
+    """Console entry point."""
+    raise SystemExit(main())

@@ -1,0 +1,169 @@
+"""Figures and the section of the report, from the tables of a result alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED
+from interp.plot import figure, map_grid, null_panel, paper_style, plot_lisa, report_figure
+from interp.plot.numbers import format_number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from interp.plot import Section
+    from interp.result import Result
+
+_UNIT_WORD = {LATENT: "latents", NEURON: "neurons"}
+_TEST_COLUMNS = [
+    "condition", "unit", "feature", "I", "expected", "null_sd", "p", "p_source", "q", "q_within_country", "n",
+    "n_active", "n_perm", "seed", "status",
+]  # fmt: skip
+
+
+def figures(result: Result) -> dict[str, Figure]:
+    """Return the figures of the study: null panels, maps of the top features, clusters of the first."""
+    out = {"moran_null": null_figure(result.table)}
+    unit = str(result.provenance["top_unit"])
+    values, places = result.tables["top_values"], result.tables["places"]
+    if len(values.columns):
+        out["maps"] = feature_maps(result.table, values, places, unit)
+        out["clusters"] = cluster_map(result.tables["clusters"], places, unit)
+    return out
+
+
+def null_figure(tests: pd.DataFrame) -> Figure:
+    """Draw the distribution of Moran's I of latents and of neurons, each beside its nulls."""
+    units = [u for u in (LATENT, NEURON) if (tests["unit"] == u).any()]
+    fig = figure("double", 68, cols=len(units))
+    with paper_style():
+        for ax, unit in zip(list(fig.axes), units, strict=True):
+            part = tests[(tests["unit"] == unit) & (tests["status"] == "ok")]
+            series = {name: part.loc[part["condition"] == name, "I"] for name in (TRAINED, RANDOM, SHUFFLED)}
+            nulls = {name: values for name, values in series.items() if name != TRAINED and len(values)}
+            if len(series[TRAINED]) and nulls:
+                null_panel(series[TRAINED], nulls, xlabel=f"Moran's I of {_UNIT_WORD[unit]}", name=TRAINED, ax=ax)
+            else:
+                ax.set_title(f"no {_UNIT_WORD[unit]} to test")
+    return fig
+
+
+def feature_maps(tests: pd.DataFrame, values: pd.DataFrame, places: pd.DataFrame, unit: str) -> Figure:
+    """Draw the maps of the significant features with the largest I."""
+    own = tests[(tests["condition"] == TRAINED) & (tests["unit"] == unit)].reset_index(drop=True)
+    named = values.rename(columns=int)
+    return map_grid(named, places, table=own, features=list(named.columns), unit="mean activation over the name")
+
+
+def cluster_map(clusters: pd.DataFrame, places: pd.DataFrame, unit: str) -> Figure:
+    """Draw the local clusters of the feature with the largest I."""
+    feature = clusters["feature"].iloc[0]
+    part = clusters[clusters["feature"] == feature]
+    ax = plot_lisa(
+        part["cluster"].tolist(), places, correction="Benjamini-Hochberg over places, q <= .05",
+        title=f"local Moran's I of {unit} {feature}",
+    )  # fmt: skip
+    return ax.get_figure(root=True)  # type: ignore[return-value]
+
+
+def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
+    """Return the section of the report."""
+    from interp.plot import Section
+
+    summary = result.tables["summary"]
+    about = result.provenance
+    shown = []
+    captions = {
+        "moran_null": (
+            "Cumulative distributions of Moran's I of the trained model and of its nulls.",
+            f"Moran's I of every tested feature at {about['site']}, beside random weights and shuffled places.",
+            summary,
+        ),
+        "maps": (
+            "World maps of the activations of the features with the largest Moran's I.",
+            "The significant features with the largest I; a point is a place.",
+            result.tables["top_places"],
+        ),
+        "clusters": (
+            "World map of local clusters of the feature with the largest Moran's I.",
+            "Local clusters (conditional permutation, ties counted) of the feature with the largest I.",
+            None,
+        ),
+    }
+    for name, fig in drawn.items():
+        alt, caption, table = captions[name]
+        shown.append(report_figure(fig, alt, caption=caption, table=table))
+    return Section(
+        id="geospatial",
+        title="Geospatial autocorrelation of placename features",
+        question="Is geography laid out in the features?",
+        headline=headline(summary, about["top_unit"]),
+        figures=shown,
+        tables={"Tests, one row a feature, largest I first": result.table[_shown_columns(result.table)]},
+        methods=methods(about),
+        limits=limits(about),
+    )
+
+
+def _shown_columns(tests: pd.DataFrame) -> list[str]:
+    return [c for c in _TEST_COLUMNS if c in tests.columns]
+
+
+def counts(summary: pd.DataFrame, condition: str, unit: str) -> pd.Series:
+    """Return the row of the summary for a condition and unit."""
+    return summary[(summary["condition"] == condition) & (summary["unit"] == unit)].iloc[0]
+
+
+def headline(summary: pd.DataFrame, unit: str):
+    """Return the answer in one sentence, with the nulls beside it."""
+    from interp.plot import Headline
+
+    own, random, shuffled = (counts(summary, c, unit) for c in (TRAINED, RANDOM, SHUFFLED))
+    word = _UNIT_WORD[unit]
+    within = ""
+    if pd.notna(own["n_within_country"]):
+        within = f"; {int(own['n_within_country'])} of them also when values move within countries only"
+    text = (
+        f"{own['n_significant']:,} of {own['n_tested']:,} tested {word} are spatially autocorrelated "
+        f"(q < {own['q_cut']:g}), the largest Moran's I is {format_number(own['max_I'])}{within}."
+    )
+    null = (
+        f"random weights: {random['n_significant']:,} of {random['n_tested']:,}, largest "
+        f"{format_number(random['max_I'])}; shuffled places: {shuffled['n_significant']:,} of "
+        f"{shuffled['n_tested']:,}, largest {format_number(shuffled['max_I'])}."
+    )
+    return Headline(text, null, n=int(own["n_places"]))
+
+
+def methods(about: Mapping) -> list[str]:
+    """Return how the numbers were made, in plain words."""
+    config = about["config"]
+    twin = "an SAE trained on it" if about["twin_sae_is_own"] else "the same SAE"
+    return [
+        f"Each place is the prompt {config['template']!r}; latents and neurons are read at {about['site']} and pooled "
+        f"({config['pool']}) over the tokens of the name alone, BOS left out; each token is encoded, then pooled.",
+        f"Moran's I with the {config['k']} nearest neighbours on the globe (great circle, row-standardised). p is "
+        f"one-sided: the permutation p ({config['permutations']} relabellings, seed {config['seed']}) where it is "
+        "resolved, else a Pearson III tail on the exact mean, variance and skewness under randomisation (p_source says "
+        "which). q is Benjamini-Hochberg over the features of one condition and unit. A feature that is constant, not "
+        f"finite or off its majority value at fewer than {config['min_active']} places has no p.",
+        f"Nulls: the random-weights twin through the same code, read by {twin}; the trained activations with places "
+        "shuffled; and, for the trained model, values exchanged within countries only.",
+    ]
+
+
+def limits(about: Mapping) -> list[str]:
+    """Return what the result does not show."""
+    out = [
+        "An autocorrelated feature need not be about place: spelling, language, population and token count are "
+        "autocorrelated too. What survives within countries is at least not the country alone.",
+        "The threshold I > 0.3 in the summary is the one of earlier work, given for comparison; it is no test.",
+    ]
+    if about["gives_region"]:
+        out.insert(0, "The template gives more about the place than its name: a feature that copies it scores near 1.")
+    if about["model"] == "atlas":
+        out.append("The geography of the bundled model was planted by its training text.")
+    return out

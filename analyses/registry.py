@@ -1,0 +1,51 @@
+"""The analyses that `interp run` knows: one line each.
+
+A module that is listed here has three functions, and no base class:
+
+    run(job) -> Result                       compute, keeping finished work units in job.store
+    figures(result) -> {name: Figure}        drawn from the tables of the result alone
+    section(result, figures) -> Section      its part of the report
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+
+from interp.errors import UnknownName, nearest
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis: its name, the question it answers, and the module that holds it."""
+
+    name: str
+    question: str
+    module: str
+
+    def load(self) -> ModuleType:
+        """Import the module (which imports torch)."""
+        return importlib.import_module(self.module)
+
+
+ANALYSES: dict[str, Analysis] = {
+    a.name: a for a in (Analysis("geospatial", "Is geography laid out in the features?", "analyses.geospatial.run"),)
+}
+
+
+def find_analyses(names: Iterable[str]) -> list[Analysis]:
+    """Return the analyses of these names, all of them if there are none.
+
+    Raises:
+        UnknownName: no such analysis; gives the nearest.
+    """
+    chosen = list(dict.fromkeys(names)) or list(ANALYSES)
+    for name in chosen:
+        if name not in ANALYSES:
+            raise UnknownName(
+                f"there is no analysis {name!r}. Nearest: {', '.join(nearest(name, ANALYSES))}. "
+                f"All: {', '.join(ANALYSES)}."
+            )
+    return [ANALYSES[name] for name in chosen]
