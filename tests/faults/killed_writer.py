@@ -16,6 +16,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,8 +61,12 @@ def killed_child(root: Path, version: int, prepare: Callable[[], None], wait: fl
     pid = os.fork()
     if pid == 0:
         os.close(read)
-        prepare()
-        write_all(root, version, write)
+        try:
+            prepare()
+            write_all(root, version, write)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
         os._exit(0)
     os.close(write)
     if wait is not None:
@@ -70,6 +75,8 @@ def killed_child(root: Path, version: int, prepare: Callable[[], None], wait: fl
     with os.fdopen(read) as file:
         said = file.read().splitlines()
     _, status = os.waitpid(pid, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise RuntimeError("the writer failed by itself; see above")
     return said, os.WIFSIGNALED(status)
 
 
@@ -112,8 +119,9 @@ def finish(root: Path, version: int, finished: dict[str, int], counts: dict[str,
 
 def at_random_times(base: Path, kills: int, seed: int, counts: dict[str, int]) -> None:
     rng = random.Random(seed)
-    began = time.perf_counter()
-    write_all(base / "warm", 1, os.open(os.devnull, os.O_WRONLY))
+    for warm in ("first", "second"):  # the first also imports what the children then have
+        began = time.perf_counter()
+        write_all(base / warm, 1, os.open(os.devnull, os.O_WRONLY))
     longest = time.perf_counter() - began
     root, version, finished = base / "random", 1, {}
     while counts["kills"] < kills:
@@ -138,6 +146,7 @@ def at_every_call(base: Path, counts: dict[str, int]) -> None:
                     finished = dict.fromkeys(UNITS, 1)
                 said, was_killed = killed_child(root, version, lambda k=k, when=when: die_at(k, when), None)
                 if not was_killed:
+                    counts["calls"] = max(counts["calls"], k)
                     break
                 counts["kills"] += 1
                 if (root / "manifest.jsonl").exists():
@@ -158,10 +167,11 @@ def die_at(k: int, when: str) -> None:
             count[0] += 1
             if now == k and when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            out = real(*args, **kwargs)
-            if now == k:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return out
+            try:
+                return real(*args, **kwargs)
+            finally:  # also after a call that fails, such as removing what was published
+                if now == k:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 
@@ -187,6 +197,6 @@ if __name__ == "__main__":
     if "in-place" in sys.argv:
         write_in_place()
     base, mode, kills, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    totals = dict.fromkeys(("kills", "lost", "torn", "different", "leftovers", "leftovers_after"), 0)
+    totals = dict.fromkeys(("kills", "calls", "lost", "torn", "different", "leftovers", "leftovers_after"), 0)
     at_every_call(base, totals) if mode == "calls" else at_random_times(base, kills, seed, totals)
     print(json.dumps(totals))
