@@ -33,6 +33,7 @@ app = App(
     help_epilogue=EPILOGUE,
     help_format="plaintext",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # main says what an interrupted run has kept
 )
 atlas = App(name="atlas", help="The bundled model: facts, card, check.")
 app.command(atlas)

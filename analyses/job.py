@@ -91,12 +91,11 @@ class Job:
         from interp.sae import load_sae
 
         control = CONTROL_SAE.get(self.sae_name)
-        return load_sae(control) if control else self.sae
-
-    @property
-    def twin_sae_is_own(self) -> bool:
-        """Whether the twin is read by an SAE that was trained on it."""
-        return self.sae_name in CONTROL_SAE
+        if control is None:
+            return self.sae
+        own = load_sae(control)
+        # random weights come from the initialisation of the installed transformers; another release may draw others
+        return own if own.config.model_fingerprint == self.twin.fingerprint else self.sae
 
 
 @dataclass(frozen=True)
@@ -105,12 +104,17 @@ class Finished:
 
     folder: Path
     results: dict[str, Result]
+    sections: dict[str, Section]
     seconds: float
 
     def text(self) -> str:
-        """Return the summary that the command line prints."""
-        parts = [result.summary() for result in self.results.values()]
-        return "\n\n".join([*parts, f"report: {self.folder / 'report.html'}   ({self.seconds:.0f} s)"])
+        """Return the summary that the command line prints: each answer with its null beside it."""
+        lines = []
+        for name, section in self.sections.items():
+            head, folder = section.headline, self.folder / name
+            lines += [f"{section.title}: {section.question}", f"  {head.text}", f"  null: {head.null}"]
+            lines += [f"  {head.evidence()}; tables and figures: {folder}", ""]
+        return "\n".join([*lines, f"report: {self.folder / 'report.html'} ({self.seconds:.0f} s)"])
 
 
 def run_job(config: RunConfig, folder: Path) -> Finished:
@@ -129,8 +133,9 @@ def run_job(config: RunConfig, folder: Path) -> Finished:
         job = Job(config, store)
         done = {analysis.name: run_analysis(analysis, job) for analysis in chosen}
         results = {name: result for name, (result, _) in done.items()}
-        write_report(results, [section for _, section in done.values()], job)
-    return Finished(folder, results, time.perf_counter() - began)
+        sections = {name: section for name, (_, section) in done.items()}
+        write_report(results, sections, job)
+    return Finished(folder, results, sections, time.perf_counter() - began)
 
 
 def run_analysis(analysis: Analysis, job: Job) -> tuple[Result, Section]:
@@ -148,12 +153,12 @@ def run_analysis(analysis: Analysis, job: Job) -> tuple[Result, Section]:
     return result, module.section(result, figures)
 
 
-def write_report(results: dict[str, Result], sections: list[Section], job: Job) -> None:
+def write_report(results: dict[str, Result], sections: dict[str, Section], job: Job) -> None:
     """Write report.html: one offline page with a section an analysis."""
     from interp.plot import render_report
 
     provenance = {"config": job.config.to_dict(), **{name: result.provenance for name, result in results.items()}}
-    page = render_report(f"interp: {job.config.model}", sections, provenance)
+    page = render_report(f"interp: {job.config.model}", list(sections.values()), provenance)
     job.store.put("report.html", page.encode())
 
 

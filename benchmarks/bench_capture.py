@@ -30,7 +30,7 @@ import torch
 
 from interp import load_model
 from interp.batches import plan_batches
-from interp.capture import capture
+from interp.capturing import capture
 from interp.models import Model
 from interp.testing import tiny_module, tiny_tokenizer
 from interp.tokens import encode

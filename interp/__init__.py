@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "Activations": "interp.capture",
+    "Activations": "interp.capturing",
     "CorruptArtifact": "interp.errors",
     "HookNotFired": "interp.errors",
     "InterpError": "interp.errors",
@@ -29,7 +29,7 @@ _HOME = {
     "Store": "interp.store",
     "UnknownName": "interp.errors",
     "UnknownSite": "interp.errors",
-    "capture": "interp.capture",
+    "capture": "interp.capturing",
     "load_model": "interp.models",
     "load_result": "interp.result",
     "load_sae": "interp.sae",
@@ -74,7 +74,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from interp import atlas, plot, sae, stats, testing
-    from interp.capture import Activations, capture
+    from interp.capturing import Activations, capture
     from interp.errors import (
         CorruptArtifact,
         HookNotFired,
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        # set here, because importing the module `interp.capture` would put the module under the function's name
+        # kept, so that the second use costs nothing; no module here may have the name of a function: it would hide it
         value = getattr(importlib.import_module(_HOME[name]), name)
         globals()[name] = value
         return value

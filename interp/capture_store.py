@@ -15,7 +15,7 @@ import numpy as np
 
 from interp.activations import Activations
 from interp.batches import Request
-from interp.capture import collect
+from interp.capturing import collect
 from interp.errors import InvalidInput
 from interp.models import width
 from interp.store import Key, Store, canonical_json, make_key
@@ -60,7 +60,9 @@ def capture_to_store(
         InvalidInput: `pattern` was asked for, which has no fixed width.
     """
     if any(site.component == "pattern" for site in request.sites):
-        raise InvalidInput("'pattern' is not written to a store; reduce it batch by batch with interp.capture.stream.")
+        raise InvalidInput(
+            "'pattern' is not written to a store; reduce it batch by batch with interp.capturing.stream."
+        )
     folder = f"activations/{_run_digest(request, about)[:16]}"
     names = []
     for start, stop in _shards(request, shard_values):

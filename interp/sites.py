@@ -64,9 +64,7 @@ class Site:
     def __post_init__(self) -> None:
         if self.component not in COMPONENTS:
             near = ", ".join(nearest(self.component, COMPONENTS))
-            raise UnknownSite(
-                f"unknown component {self.component!r}. Nearest: {near}. All: {', '.join(COMPONENTS)}."
-            )
+            raise UnknownSite(f"unknown component {self.component!r}. Nearest: {near}. All: {', '.join(COMPONENTS)}.")
         if self.component == "embed":
             if self.layer is not None or self.head is not None:
                 raise UnknownSite(f"'embed' has no layer and no head; write 'embed' alone, not {str(self)!r}.")

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from interp.activations import Activations
-from interp.capture import capture
+from interp.capturing import capture
 from interp.errors import InvalidInput
 from interp.latents import pool_token_latents
 from interp.sites import Site

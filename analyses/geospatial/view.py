@@ -24,6 +24,11 @@ _TEST_COLUMNS = [
 ]  # fmt: skip
 
 
+def plot(result: Result) -> Figure:
+    """Return the figure of a result in a notebook: Moran's I of the features beside its nulls."""
+    return null_figure(result.table)
+
+
 def figures(result: Result) -> dict[str, Figure]:
     """Return the figures of the study: null panels, maps of the top features, clusters of the first."""
     out = {"moran_null": null_figure(result.table)}

@@ -108,7 +108,7 @@ def export(folder: Path, target: Path) -> None:
         "told.parquet": _parquet(told),
         "card.json": json.dumps(card, indent=1).encode(),
     }
-    write_folder(target, files)
+    write_folder(target, files, overwrite=True)
     print("\n".join(f"{len(data):>10,} {name}" for name, data in files.items()))
 
 

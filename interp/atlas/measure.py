@@ -193,7 +193,7 @@ def probe_rows(
     Ten random folds of cities, ridge strength by generalised cross-validation inside the training folds, last
     token of the prompt; the control is the same probe on the random-weights twin.
     """
-    from interp.capture import capture
+    from interp.capturing import capture
 
     cities = facts.cities[facts.cities["seen"]]
     target = cities[["lat", "lon"]].to_numpy()

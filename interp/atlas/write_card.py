@@ -93,7 +93,7 @@ def main() -> None:
     files = {p.name: p.read_bytes() for p in sorted(folder().iterdir()) if p.name not in ("manifest.json", "README.md")}
     files["card.json"] = json.dumps(settings, indent=1).encode()
     files["README.md"] = card_text(settings, table, n_parameters).encode()
-    write_folder(folder(), files)
+    write_folder(folder(), files, overwrite=True)
     print(table_text(table))
 
 

@@ -142,7 +142,7 @@ class _Stream:
         return [batch.cpu() for batch in self._batches(self.eval_rows(), 0)]
 
     def _batches(self, rows: Iterable[Any], start: int) -> Iterator[Tensor]:
-        from interp.capture import token_batches
+        from interp.capturing import token_batches
 
         return token_batches(
             self.model,

@@ -33,7 +33,7 @@ def splice(
     Args:
         keep: bool [batch, pos] of the batch that the body runs; elsewhere (BOS, padding) the model's own values stay.
     """
-    from interp.capture import hooked
+    from interp.capturing import hooked
 
     fit = check_fit(model, sae, site=site, allow_mismatch=allow_mismatch)
     with hooked(model, {fit.site: _replacing(lambda x: sae(x), keep)}):
@@ -124,7 +124,7 @@ def _token_batches(
 
 def _mean_activation(model: Model, site: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """Return the mean activation [d] over the ordinary tokens, float64."""
-    from interp.capture import read_sites
+    from interp.capturing import read_sites
     from interp.models import find_site
 
     total: list[Tensor] = []
@@ -138,7 +138,7 @@ def _mean_activation(model: Model, site: str, batches: Sequence[tuple[Tensor, Te
 @torch.no_grad()
 def _losses(model: Model, site: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]], edit: Edit | None) -> np.ndarray:
     """Return for each row the summed loss in nats and the number of tokens predicted, float64 [row, 2]."""
-    from interp.capture import hooked
+    from interp.capturing import hooked
 
     out = []
     for ids, mask, ordinary in batches:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from interp.batches import plan_batches
-from interp.capture import capture, hooked, stream, token_batches
 from interp.capture_store import capture_to_store
+from interp.capturing import capture, hooked, stream, token_batches
 from interp.errors import HookNotFired, InvalidInput, NonFinite, ResourceExhausted, UnknownSite
 from interp.models import hook_name, hook_point
 from interp.sites import Site

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sae_planted import config_of, random_sae
 
-from interp.capture import capture, hooked
+from interp.capturing import capture, hooked
 from interp.errors import InvalidInput, SaeMismatch, UnknownSite
 from interp.sae.config import topk_config
 from interp.sae.fit import check_fit
