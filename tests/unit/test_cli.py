@@ -1,0 +1,140 @@
+"""The command line: one clear line and the right exit code for every mistake, never a traceback."""
+
+import json
+
+import pytest
+
+from analyses.cli import main
+from interp.errors import CorruptArtifact, InvalidInput, ResourceExhausted
+
+
+@pytest.fixture
+def error_of(capsys):
+    def run(*argv: str) -> tuple[int, str]:
+        code = main(list(argv))
+        text = capsys.readouterr()
+        assert "Traceback" not in text.err + text.out
+        return code, text.err + text.out
+
+    return run
+
+
+def test_help_has_examples(error_of):
+    code, text = error_of("--help")
+    assert code == 0
+    assert "interp run geospatial --places my.csv" in text
+
+
+@pytest.mark.parametrize("command", ["run", "points", "show-tokens", "status", "train-sae"])
+def test_every_command_explains_itself(error_of, command):
+    code, text = error_of(command, "--help")
+    assert code == 0
+    assert "Example" in text
+
+
+@pytest.mark.parametrize("argv", [["bogus"], ["run", "--kk", "3"], ["run", "--k", "three"], ["status"]])
+def test_a_wrong_command_line_exits_2(error_of, argv):
+    assert error_of(*argv)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["run", "geospacial"], "geospatial"),
+        (["run", "--places", "nowhere.csv"], "nowhere.csv"),
+        (["points", "atlsa"], "atlas"),
+        (["status", "nowhere"], "nowhere"),
+        (["train-sae", "--site", "resid_pots.1", "--out", "x"], "resid_post"),
+        (["run", "--template", "a city"], "{name}"),
+        (["run", "--sae", "atlas/resid_post.9"], "atlas/resid_post."),
+    ],
+)
+def test_a_mistake_names_what_was_meant(error_of, argv, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = error_of(*argv)
+    assert code == 2
+    assert says in text
+    assert text.count("error:") == 1
+
+
+def places_file(tmp_path, text):
+    path = tmp_path / "places.csv"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty"),
+        ("name,lat,lon\n", "no rows"),
+        ("name,population\nParis,2\n", "population"),
+        ("name,lat,lon\nParis,95,2\n", "95"),
+        ("name,lat,lon\nParis,north,2\n", "north"),
+        ("name,lat,lon\nParis,48,2\nLyon,45,4\n", "2 places"),
+    ],
+)
+def test_bad_places_exit_2_before_a_model_is_loaded(error_of, tmp_path, text, says, monkeypatch):
+    monkeypatch.setattr("interp.models.load_model", lambda *a, **k: pytest.fail("the model was loaded first"))
+    code, message = error_of("run", "--places", places_file(tmp_path, text), "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert says in message.lower() or says in message
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (InvalidInput("a"), 2),
+        (CorruptArtifact("b"), 3),
+        (ResourceExhausted("c"), 4),
+        (OSError(28, "No space left on device"), 4),
+        (MemoryError("d"), 4),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(error_of, raised, code, monkeypatch):
+    def fail(*_):
+        raise raised
+
+    monkeypatch.setattr("analyses.job.run_job", fail)
+    assert error_of("run")[0] == code
+
+
+def test_no_permission_is_one_line(error_of, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, text = error_of("run", "--out", str(tmp_path / "file" / "run"))
+    assert code in (2, 4)
+    assert str(tmp_path / "file") in text
+
+
+def test_show_tokens_prints_the_ids(error_of):
+    code, text = error_of("show-tokens", "atlas", "Paris is near Lyon")
+    assert code == 0
+    rows = [line.split("\t") for line in text.strip().splitlines()]
+    assert rows[1][2] == "<|bos|>"
+    assert "Paris" in rows[2][-1]
+
+
+def test_points_lists_hooks(error_of):
+    code, text = error_of("points", "atlas")
+    assert code == 0
+    assert "blocks.0.hook_resid_post" in text
+    assert "blocks.1" not in text
+
+
+def test_the_card_is_printed(error_of):
+    code, text = error_of("atlas", "card")
+    assert code == 0
+    assert "loss on held-out text" in text
+
+
+def test_bundled_files_are_whole(error_of):
+    code, text = error_of("atlas", "verify")
+    assert code == 0
+    assert text.count("done") >= 5
+
+
+def test_json_is_not_needed_to_read_a_card():
+    from interp.atlas import card
+
+    assert json.dumps(card())
