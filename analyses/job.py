@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyses.registry import Analysis, find_analyses
+from analyses.registry import ANALYSES, Analysis, find_analyses
 from interp.errors import InvalidInput, SaeMismatch
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from interp.models import Model
-    from interp.plot import Section
+    from interp.plot import Headline
     from interp.result import Result
     from interp.sae import SAE
-    from interp.store import Store
+    from interp.store import Key, Store
 
+VIEW_VERSION = "1"  # of what is drawn from tables: figures and report
 DEFAULT_SAE = {"atlas": "atlas/resid_post.1"}
 CONTROL_SAE = {"atlas/resid_post.1": "atlas-random/resid_post.1"}
 
@@ -100,20 +102,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run left behind."""
+    """What a run left behind: the results and their headlines, by analysis."""
 
     folder: Path
     results: dict[str, Result]
-    sections: dict[str, Section]
+    headlines: dict[str, Headline]
     seconds: float
 
     def text(self) -> str:
         """Return the summary that the command line prints: each answer with its null beside it."""
         lines = []
-        for name, section in self.sections.items():
-            head, folder = section.headline, self.folder / name
-            lines += [f"{section.title}: {section.question}", f"  {head.text}", f"  null: {head.null}"]
-            lines += [f"  {head.evidence()}; tables and figures: {folder}", ""]
+        for name, head in self.headlines.items():
+            lines += [f"{name}: {ANALYSES[name].question}", f"  {head.text}", f"  null: {head.null}"]
+            lines += [f"  {head.evidence()}; tables and figures: {self.folder / name}", ""]
         return "\n".join([*lines, f"report: {self.folder / 'report.html'} ({self.seconds:.0f} s)"])
 
 
@@ -131,35 +132,70 @@ def run_job(config: RunConfig, folder: Path) -> Finished:
     chosen = find_analyses(config.analyses)
     with Store(folder) as store:
         job = Job(config, store)
-        done = {analysis.name: run_analysis(analysis, job) for analysis in chosen}
-        results = {name: result for name, (result, _) in done.items()}
-        sections = {name: section for name, (_, section) in done.items()}
-        write_report(results, sections, job)
-    return Finished(folder, results, sections, time.perf_counter() - began)
+        results = {analysis.name: run_analysis(analysis, job) for analysis in chosen}
+        write_report(chosen, results, job)
+    headlines = {a.name: a.load().headline(results[a.name]) for a in chosen}
+    return Finished(folder, results, headlines, time.perf_counter() - began)
 
 
-def run_analysis(analysis: Analysis, job: Job) -> tuple[Result, Section]:
-    """Run one analysis, write its tables and figures, and return its result and its part of the report."""
+def run_analysis(analysis: Analysis, job: Job) -> Result:
+    """Run one analysis, write its tables and figures, and return its result."""
+    result = analysis.load().run(job)
+    key = tables_key(analysis.name, result)
+    for name, table in {analysis.name: result.table, **result.tables}.items():
+        _put(job.store, f"{analysis.name}/{name}.parquet", key, lambda table=table: table)
+    _draw(analysis, result, job.store, key)
+    return result
+
+
+def tables_key(name: str, result: Result) -> Key:
+    """Return the key of what is made from the tables of a result alone."""
+    from interp.store import make_key, sha256_table
+
+    tables = {"table": result.table, **result.tables}
+    hashes = {table: sha256_table(frame) for table, frame in tables.items()}
+    return make_key({"analysis": name, "provenance": result.provenance}, hashes, code_version=VIEW_VERSION)
+
+
+def _draw(analysis: Analysis, result: Result, store: Store, key: Key) -> None:
+    """Write the figures that are not there; figures.json, written last, says which there are."""
     from interp.plot import figure_bytes
 
-    module = analysis.load()
-    result = module.run(job)
-    for name, table in {analysis.name: result.table, **result.tables}.items():
-        job.store.put(f"{analysis.name}/{name}.parquet", table)
-    figures = module.figures(result)
-    for name, figure in figures.items():
+    listing = f"{analysis.name}/figures.json"
+    if _is_done(store, listing, key) and all(_is_done(store, name, key) for name in store.get(listing)):
+        return
+    names = []
+    for stem, figure in analysis.load().figures(result).items():
         for kind in ("png", "pdf"):
-            job.store.put(f"{analysis.name}/{name}.{kind}", figure_bytes(figure, kind))
-    return result, module.section(result, figures)
+            names.append(f"{analysis.name}/{stem}.{kind}")
+            _put(store, names[-1], key, lambda figure=figure, kind=kind: figure_bytes(figure, kind))
+    store.put(listing, names, key=key)
 
 
-def write_report(results: dict[str, Result], sections: dict[str, Section], job: Job) -> None:
-    """Write report.html: one offline page with a section an analysis."""
+def write_report(chosen: list[Analysis], results: dict[str, Result], job: Job) -> None:
+    """Write report.html, one offline page with a section an analysis, unless it is there."""
     from interp.plot import render_report
+    from interp.store import make_key
 
-    provenance = {"config": job.config.to_dict(), **{name: result.provenance for name, result in results.items()}}
-    page = render_report(f"interp: {job.config.model}", list(sections.values()), provenance)
-    job.store.put("report.html", page.encode())
+    inputs = {a.name: tables_key(a.name, results[a.name]) for a in chosen}
+    key = make_key(job.config, inputs, code_version=VIEW_VERSION)
+
+    def page() -> bytes:
+        modules = {a.name: a.load() for a in chosen}
+        sections = [m.section(results[name], m.figures(results[name])) for name, m in modules.items()]
+        provenance = {"config": job.config.to_dict(), **{name: r.provenance for name, r in results.items()}}
+        return render_report(f"interp: {job.config.model}", sections, provenance).encode()
+
+    _put(job.store, "report.html", key, page)
+
+
+def _is_done(store: Store, name: str, key: Key) -> bool:
+    return store.state(name, key).status == "done"
+
+
+def _put(store: Store, name: str, key: Key, make: Callable[[], Any]) -> None:
+    if not _is_done(store, name, key):
+        store.put(name, make(), key=key)
 
 
 def status_of(folder: Path) -> pd.DataFrame:

@@ -1,9 +1,10 @@
 """The analyses that `interp run` knows: one line each.
 
-A module that is listed here has three functions, and no base class:
+A module that is listed here has four functions, and no base class:
 
     run(job) -> Result                       compute, keeping finished work units in job.store
     figures(result) -> {name: Figure}        drawn from the tables of the result alone
+    headline(result) -> Headline             the answer in a sentence, with its null
     section(result, figures) -> Section      its part of the report
 """
 

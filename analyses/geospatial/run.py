@@ -26,7 +26,7 @@ from analyses.geospatial.study import (
     top_features,
     top_places,
 )
-from analyses.geospatial.view import figures, section
+from analyses.geospatial.view import figures, headline, section
 from analyses.geospatial.weights import spatial_weights
 from interp.errors import InvalidInput
 from interp.result import Result
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from interp.models import Model
     from interp.sae import SAE
 
-__all__ = ["autocorrelation_study", "figures", "run", "section"]
+__all__ = ["autocorrelation_study", "figures", "headline", "run", "section"]
 
 CODE_VERSION = "1"
 CHUNK = 1000  # places in a work unit

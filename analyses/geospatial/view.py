@@ -14,7 +14,7 @@ from interp.plot.numbers import format_number
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from interp.plot import Section
+    from interp.plot import Headline, Section
     from interp.result import Result
 
 _UNIT_WORD = {LATENT: "latents", NEURON: "neurons"}
@@ -105,7 +105,7 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
         id="geospatial",
         title="Geospatial autocorrelation of placename features",
         question="Is geography laid out in the features?",
-        headline=headline(summary, about["top_unit"]),
+        headline=headline(result),
         figures=shown,
         tables={"Tests, one row a feature, largest I first": result.table[_shown_columns(result.table)]},
         methods=methods(about),
@@ -122,10 +122,11 @@ def counts(summary: pd.DataFrame, condition: str, unit: str) -> pd.Series:
     return summary[(summary["condition"] == condition) & (summary["unit"] == unit)].iloc[0]
 
 
-def headline(summary: pd.DataFrame, unit: str):
+def headline(result: Result) -> Headline:
     """Return the answer in one sentence, with the nulls beside it."""
     from interp.plot import Headline
 
+    summary, unit = result.tables["summary"], str(result.provenance["top_unit"])
     own, random, shuffled = (counts(summary, c, unit) for c in (TRAINED, RANDOM, SHUFFLED))
     word = _UNIT_WORD[unit]
     within = ""

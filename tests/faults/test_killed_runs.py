@@ -26,6 +26,10 @@ def loaded(monkeypatch):
     for module in ("analyses.geospatial.run", "interp.plot.report", "numba"):
         importlib.import_module(module)
 
+    # one figure, in its three formats, is as good as three: most of the seconds of a small run are drawing
+    view = importlib.import_module("analyses.geospatial.run")
+    every = view.figures
+    monkeypatch.setattr(view, "figures", lambda result: {"moran_null": every(result)["moran_null"]})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     job = Job(RunConfig(), store=None)  # type: ignore[arg-type]
