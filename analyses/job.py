@@ -165,8 +165,9 @@ def _draw(analysis: Analysis, result: Result, store: Store, key: Key) -> None:
     if _is_done(store, listing, key) and all(_is_done(store, name, key) for name in store.get(listing)):
         return
     names = []
-    for stem, figure in analysis.load().figures(result).items():
-        for kind in ("png", "pdf"):
+    for kind in ("png", "pdf"):
+        # fresh figures for each format: a layout that was computed once starts from elsewhere the second time
+        for stem, figure in analysis.load().figures(result).items():
             names.append(f"{analysis.name}/{stem}.{kind}")
             _put(store, names[-1], key, lambda figure=figure, kind=kind: figure_bytes(figure, kind))
     store.put(listing, names, key=key)

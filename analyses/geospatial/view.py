@@ -107,14 +107,18 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
         question="Is geography laid out in the features?",
         headline=headline(result),
         figures=shown,
-        tables={"Tests, one row a feature, largest I first": result.table[_shown_columns(result.table)]},
+        tables={"Tests, one row a feature, largest I first": _ranked(result.table)},
         methods=methods(about),
         limits=limits(about),
     )
 
 
-def _shown_columns(tests: pd.DataFrame) -> list[str]:
-    return [c for c in _TEST_COLUMNS if c in tests.columns]
+def _ranked(tests: pd.DataFrame) -> pd.DataFrame:
+    shown = tests[[c for c in _TEST_COLUMNS if c in tests.columns]]
+    order = shown.assign(control=shown["condition"] != TRAINED).sort_values(
+        ["control", "I"], ascending=[True, False], kind="stable", na_position="last"
+    )
+    return order.drop(columns="control").reset_index(drop=True)
 
 
 def counts(summary: pd.DataFrame, condition: str, unit: str) -> pd.Series:
