@@ -27,6 +27,12 @@ def no_network():
         yield
 
 
+@pytest.fixture
+def fixed_commit(monkeypatch):
+    """Keep the provenance of two runs equal although somebody commits between them."""
+    monkeypatch.setattr("interp.provenance.git_commit", lambda _: "0" * 40)
+
+
 @pytest.fixture(scope="session")
 def small_places(tmp_path_factory) -> Path:
     from analyses.geospatial import load_places

@@ -14,8 +14,15 @@ from interp.errors import CorruptArtifact, InvalidInput, SaeMismatch
 from interp.store import Store
 
 
+@pytest.fixture(scope="module", autouse=True)
+def fixed_commit():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("interp.provenance.git_commit", lambda _: "0" * 40)
+        yield
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, small_places):
+def finished(tmp_path_factory, small_places, fixed_commit):
     folder = tmp_path_factory.mktemp("run") / "small"
     return run_job(RunConfig(places=str(small_places), permutations=99), folder)
 
