@@ -12,16 +12,38 @@ from typing import TYPE_CHECKING, Any
 from analyses.geospatial.moran import local_moran, moran
 
 if TYPE_CHECKING:
+    from analyses.geospatial.activations import PlaceActivations, placename_activations
     from analyses.geospatial.places import load_places
+    from analyses.geospatial.prompts import Prompts, make_prompts
+    from analyses.geospatial.run import autocorrelation_study
+    from analyses.geospatial.study import StudyConfig
     from analyses.geospatial.weights import SpatialWeights, spatial_weights
 
 _HOME = {
+    "PlaceActivations": "analyses.geospatial.activations",
+    "Prompts": "analyses.geospatial.prompts",
     "SpatialWeights": "analyses.geospatial.weights",
+    "StudyConfig": "analyses.geospatial.study",
+    "autocorrelation_study": "analyses.geospatial.run",
     "load_places": "analyses.geospatial.places",
+    "make_prompts": "analyses.geospatial.prompts",
+    "placename_activations": "analyses.geospatial.activations",
     "spatial_weights": "analyses.geospatial.weights",
 }
 
-__all__ = ["SpatialWeights", "load_places", "local_moran", "moran", "spatial_weights"]
+__all__ = [
+    "PlaceActivations",
+    "Prompts",
+    "SpatialWeights",
+    "StudyConfig",
+    "autocorrelation_study",
+    "load_places",
+    "local_moran",
+    "make_prompts",
+    "moran",
+    "placename_activations",
+    "spatial_weights",
+]
 
 
 def __getattr__(name: str) -> Any:
