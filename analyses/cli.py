@@ -104,7 +104,7 @@ def points(model: str, /, *, all_layers: Annotated[bool, Parameter(negative="")]
     """
     import interp
 
-    table = interp.points(interp.load_model(model))
+    table: Any = interp.points(interp.load_model(model))
     if not all_layers:
         table = table[~table["site"].str.contains(r"\.[1-9]\d*$")]
     _print_table(table, f"sites of {model}" + ("" if all_layers else " (layer 0; --all-layers for the rest)"))
@@ -145,7 +145,7 @@ def status(folder: Path, /) -> int:
 
     table = status_of(folder)
     _print_table(table, str(folder))
-    return 3 if table["state"].isin(["corrupt", "missing"]).any() else 0
+    return 3 if {"corrupt", "missing"} & set(table["state"]) else 0
 
 
 @app.command(name="train-sae")
@@ -205,7 +205,7 @@ def atlas_card() -> None:
 
     import interp
 
-    table = pd.DataFrame(interp.atlas.card()["measured"])
+    table: Any = pd.DataFrame(interp.atlas.card()["measured"])
     _print_table(table[["measure", "value", "ci_low", "ci_high", "n", "random_weights", "chance"]], "atlas")
 
 

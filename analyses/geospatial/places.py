@@ -83,7 +83,7 @@ def _read(source: Any) -> pd.DataFrame:
 def _atlas() -> pd.DataFrame:
     from interp.atlas import facts
 
-    cities = facts().cities
+    cities: Any = facts().cities
     return cities[cities["seen"]].reset_index(drop=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +55,8 @@ def make_prompts(places: pd.DataFrame, template: str = NAME_ALONE) -> Prompts:
         raise InvalidInput(f"{int(empty.sum())} places have an empty name, the first in row {int(empty.argmax())}.")
     before, after = template.split("{name}")
     texts, spans = [], []
-    for row in places[sorted(set(fields))].to_dict("records"):
+    named: Any = places[sorted(set(fields))]
+    for row in named.to_dict("records"):
         start = before.format(**row)
         name = str(row["name"])
         texts.append(start + name + after.format(**row))

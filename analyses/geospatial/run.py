@@ -203,7 +203,7 @@ def _provenance(
 
 
 def _countries(places: pd.DataFrame) -> np.ndarray | None:
-    if "country" not in places.columns or places["country"].isna().any():
+    if "country" not in places.columns or places["country"].isna().to_numpy().any():
         return None
     return places["country"].astype(str).to_numpy()
 

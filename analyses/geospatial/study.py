@@ -62,7 +62,7 @@ def feature_tests(X: Any, W: SpatialWeights, config: StudyConfig, *, countries: 
     table = moran(X, W, permutations=config.permutations, min_active=config.min_active, seed=config.seed)
     if countries is None:
         return table
-    within = moran(
+    within: Any = moran(
         X, W, null="stratified", groups=countries, permutations=config.permutations,
         min_active=config.min_active, seed=config.seed,
     )  # fmt: skip
@@ -98,7 +98,8 @@ def shuffle_places(X: Any, seed: int) -> Any:
 def summarise(tests: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
     """Return one row a condition and unit: how many features were tested and passed, and how large I is."""
     rows = []
-    for (condition, unit), part in tests.groupby(["condition", "unit"], sort=False):
+    groups: Any = tests.groupby(["condition", "unit"], sort=False)
+    for (condition, unit), part in groups:
         ok = part[part["status"] == "ok"]
         significant = ok["q"] < config.q_cut
         row = {
@@ -124,7 +125,7 @@ def summarise(tests: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
 
 def top_features(tests: pd.DataFrame, config: StudyConfig, *, unit: str, n: int = 6) -> list[int]:
     """Return the significant features of the trained model with the largest I, at most `n`."""
-    part = tests[(tests["condition"] == TRAINED) & (tests["unit"] == unit) & (tests["status"] == "ok")]
+    part: Any = tests[(tests["condition"] == TRAINED) & (tests["unit"] == unit) & (tests["status"] == "ok")]
     part = part[part["q"] < config.q_cut].sort_values(["I", "feature"], ascending=[False, True])
     return [int(f) for f in part["feature"].head(n)]
 
@@ -141,7 +142,8 @@ def top_places(values: pd.DataFrame, places: pd.DataFrame, *, n: int = 8) -> pd.
     columns = [c for c in ("name", "country", "lat", "lon") if c in places.columns]
     tables = []
     for feature in values.columns:
-        order = values[feature].sort_values(ascending=False, kind="stable").head(n)
+        column: Any = values[feature]
+        order = column.sort_values(ascending=False, kind="stable").head(n)
         order = order[order != 0]
         rows = places.loc[order.index, columns].reset_index(drop=True)
         rows.insert(0, "rank", np.arange(1, len(rows) + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -42,7 +42,7 @@ def figures(result: Result) -> dict[str, Figure]:
 
 def null_figure(tests: pd.DataFrame) -> Figure:
     """Draw the distribution of Moran's I of latents and of neurons, each beside its nulls."""
-    units = [u for u in (LATENT, NEURON) if (tests["unit"] == u).any()]
+    units = [u for u in (LATENT, NEURON) if u in set(tests["unit"])]
     fig = figure("double", 68, cols=len(units))
     with paper_style():
         for ax, unit in zip(list(fig.axes), units, strict=True):
@@ -58,7 +58,7 @@ def null_figure(tests: pd.DataFrame) -> Figure:
 
 def feature_maps(tests: pd.DataFrame, values: pd.DataFrame, places: pd.DataFrame, unit: str) -> Figure:
     """Draw the maps of the significant features with the largest I."""
-    own = tests[(tests["condition"] == TRAINED) & (tests["unit"] == unit)].reset_index(drop=True)
+    own: Any = tests[(tests["condition"] == TRAINED) & (tests["unit"] == unit)].reset_index(drop=True)
     named = values.rename(columns=int)
     return map_grid(named, places, table=own, features=list(named.columns), unit="mean activation over the name")
 
@@ -71,7 +71,8 @@ def cluster_map(clusters: pd.DataFrame, places: pd.DataFrame, unit: str) -> Figu
         part["cluster"].tolist(), places, correction="Benjamini-Hochberg over places, q <= .05",
         title=f"local Moran's I of {unit} {feature}",
     )  # fmt: skip
-    return ax.get_figure(root=True)  # type: ignore[return-value]
+    whole: Any = ax.get_figure(root=True)
+    return whole
 
 
 def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
@@ -121,9 +122,10 @@ def _ranked(tests: pd.DataFrame) -> pd.DataFrame:
     return order.drop(columns="control").reset_index(drop=True)
 
 
-def counts(summary: pd.DataFrame, condition: str, unit: str) -> pd.Series:
-    """Return the row of the summary for a condition and unit."""
-    return summary[(summary["condition"] == condition) & (summary["unit"] == unit)].iloc[0]
+def counts(summary: pd.DataFrame, condition: str, unit: str) -> dict[str, Any]:
+    """Return the row of the summary for a condition and unit, by column."""
+    rows: Any = summary[(summary["condition"] == condition) & (summary["unit"] == unit)]
+    return rows.iloc[0].to_dict()
 
 
 def headline(result: Result) -> Headline:
