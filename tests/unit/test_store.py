@@ -101,7 +101,16 @@ def test_odd_tables_come_back_exactly_equal(store, odd):
     assert_frame_equal(store.get("t.parquet"), odd, check_exact=True)
 
 
-@pytest.mark.parametrize("column", [[[1], [2]], [1, "x"], [1j, 2j], [object(), None], [(1, 2), None]], ids=repr)
+_UNFAITHFUL = {
+    "lists": [[1], [2]],
+    "mixed": [1, "x"],
+    "complex": [1j, 2j],
+    "object": [object(), None],
+    "tuple": [(1, 2), None],
+}
+
+
+@pytest.mark.parametrize("column", _UNFAITHFUL.values(), ids=_UNFAITHFUL)
 def test_a_column_that_parquet_would_change_is_refused_when_written(store, column):
     bad = pd.DataFrame({"a": pd.Series(column, dtype=complex if column == [1j, 2j] else object)})
     with pytest.raises(InvalidInput, match="Turn lists and mixed cells"):
