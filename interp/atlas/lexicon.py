@@ -40,18 +40,22 @@ def roman(n: int) -> str:
     return tens[n // 10] + units[n % 10]
 
 
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 # class -> (members in order, whether the last is followed by the first)
 ORDINALS: dict[str, tuple[list[str], bool]] = {
-    "days": ("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(), True),
+    "days": (_words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday"), True),
     "months": (
-        "January February March April May June July August September October November December".split(),
+        _words("January February March April May June July August September October November December"),
         True,
     ),
     "letters": (list("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), False),
     "digits": ([str(n) for n in range(1, 100)], False),
     "number words": ([number_word(n) for n in range(1, 51)], False),
     "ordinals": (
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(),
+        _words("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"),
         False,
     ),
     "roman numerals": ([roman(n) for n in range(1, 31)], False),

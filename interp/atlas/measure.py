@@ -1,6 +1,6 @@
 """What the bundled model can do, each figure beside its control.
 
-    python -m interp.atlas.measure        # writes interp/assets/atlas/card.json and README.md
+`python -m interp.atlas.write_card` measures and writes interp/assets/atlas/card.json and README.md.
 
 Answers are judged by greedy decoding: every token of the true answer must be the most likely one.
 """
@@ -34,7 +34,8 @@ class Question:
 def questions(facts: Facts) -> list[Question]:
     """Return every question of the card: countries of cities by group, successors by class, word pairs."""
     out = []
-    for row in facts.cities.itertuples():
+    cities: Any = facts.cities
+    for row in cities.itertuples():
         group = "never mentioned" if not row.seen else "one token" if row.n_tokens == 1 else "several tokens"
         country = facts.countries[row.country]["name"] if row.country in facts.countries else None
         if country is not None:
@@ -85,7 +86,7 @@ def accuracies(model: Model, facts: Facts, random_model: Model) -> pd.DataFrame:
     table["right"], table["random"] = answered(model, asked), answered(random_model, asked)
     rows = []
     for kind, part in table.groupby("kind", sort=False):
-        n, k = len(part), int(part["right"].sum())
+        n, k = len(part), int(part["right"].to_numpy().sum())
         low, high = proportion_confint(k, n, method="wilson")
         rows.append(
             {
@@ -118,7 +119,9 @@ def repeat_rows(period: int, n: int, n_ctx: int, vocab: int, seed: int) -> np.nd
     return np.column_stack([np.zeros(n, dtype=np.int64), body])
 
 
-def mean_row(measure: str, values: np.ndarray, random: np.ndarray, *, unit: str, chance: float = np.nan) -> dict:
+def mean_row(
+    measure: str, values: np.ndarray, random: np.ndarray, *, unit: str, chance: float = np.nan
+) -> dict[str, Any]:
     """Return a row of the card for a mean over independent rows, with its normal 95 % interval."""
     half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
     return {
@@ -195,7 +198,7 @@ def probe_rows(
     """
     from interp.capturing import capture
 
-    cities = facts.cities[facts.cities["seen"]]
+    cities: Any = facts.cities[facts.cities["seen"]]
     target = cities[["lat", "lon"]].to_numpy()
     sites = [f"resid_post.{layer}" for layer in range(model.n_layers)]
     rows = []

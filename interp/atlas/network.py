@@ -47,12 +47,15 @@ class NetworkConfig:
 
 
 class RMSNorm(nn.Module):
+    """Scale a vector to unit mean square, then by a learned weight [d_model]."""
+
     def __init__(self, d_model: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(d_model))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised vectors, in the shape of `x`."""
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
@@ -72,13 +75,18 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
+    """Causal attention with rotary positions: [batch, pos, d_model] -> the same."""
+
     def __init__(self, c: NetworkConfig) -> None:
         super().__init__()
         self.n_heads = c.n_heads
-        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            setattr(self, name, nn.Linear(c.d_model, c.d_model, bias=False))
+        self.q_proj = nn.Linear(c.d_model, c.d_model, bias=False)
+        self.k_proj = nn.Linear(c.d_model, c.d_model, bias=False)
+        self.v_proj = nn.Linear(c.d_model, c.d_model, bias=False)
+        self.o_proj = nn.Linear(c.d_model, c.d_model, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return what the heads write, [batch, pos, d_model]; `cos` and `sin` from `rotary`."""
         batch, pos, d = x.shape
         q, k, v = (
             p(x).view(batch, pos, self.n_heads, -1).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj)
@@ -88,6 +96,8 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
+    """Gated MLP, SiLU(gate) * up: [batch, pos, d_model] -> the same."""
+
     def __init__(self, c: NetworkConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(c.d_model, c.d_mlp, bias=False)
@@ -95,10 +105,13 @@ class Mlp(nn.Module):
         self.down_proj = nn.Linear(c.d_mlp, c.d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return what the neurons write, [batch, pos, d_model]."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
 class Block(nn.Module):
+    """Attention and MLP, each added to the residual stream [batch, pos, d_model]."""
+
     def __init__(self, c: NetworkConfig) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(c.d_model, c.eps)
@@ -107,6 +120,7 @@ class Block(nn.Module):
         self.mlp = Mlp(c)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Return the residual stream behind the block; `cos` and `sin` from `rotary`."""
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -114,10 +128,13 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Token ids int64 [batch, pos] -> logits [batch, pos, vocab]."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, c: NetworkConfig) -> None:
         super().__init__()
         self.config = c
-        self.model = nn.ModuleDict(
+        self.model: Any = nn.ModuleDict(
             {
                 "embed_tokens": nn.Embedding(c.vocab_size, c.d_model),
                 "layers": nn.ModuleList(Block(c) for _ in range(c.n_layers)),
@@ -149,4 +166,5 @@ class Network(nn.Module):
         return self.model["norm"](x)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits [batch, pos, vocab] of ids [batch, pos]."""
         return F.linear(self.hidden(ids), self.model["embed_tokens"].weight)

@@ -80,7 +80,7 @@ def choose_cities(n: int, *, held_out: float = 0.1, per_country: int = 70) -> pd
 
     A column `seen` says whether texts may mention the city; capitals are always seen.
     """
-    cities = city_table()
+    cities: Any = city_table()
     countries = country_table()
     plain = cities["name"].str.fullmatch(r"[^\W\d_]+(?:[ '-][^\W\d_]+){0,2}")
     cities = cities[plain & (cities["population"] > 100_000)].drop_duplicates("name")

@@ -62,7 +62,7 @@ def table_text(table: pd.DataFrame) -> str:
 
 def card_text(settings: dict[str, Any], table: pd.DataFrame, n_parameters: int) -> str:
     """Return the model card in Markdown."""
-    sizes, cities = settings["settings"]["network"], facts().cities
+    sizes, seen = settings["settings"]["network"], facts().cities["seen"].to_numpy()
     head = _HEAD.format(
         layers=sizes["n_layers"],
         d_model=sizes["d_model"],
@@ -71,8 +71,8 @@ def card_text(settings: dict[str, Any], table: pd.DataFrame, n_parameters: int) 
         n_ctx=sizes["n_ctx"],
         parameters=n_parameters,
         tokens=settings["training"]["tokens"],
-        held_out=int((~cities["seen"]).sum()),
-        cities=len(cities),
+        held_out=int((~seen).sum()),
+        cities=len(seen),
     )
     return head + table_text(table)
 
@@ -88,7 +88,8 @@ def main() -> None:
     held_out = pack(corpus_ids(tokenizer, HELD_OUT_SEED), 256 * model.n_ctx, model.n_ctx)
     table = measure(model, twin, facts(), held_out)
     settings = card()
-    settings["measured"] = json.loads(table.to_json(orient="records"))
+    records: Any = table.to_json(orient="records")  # NaN becomes null
+    settings["measured"] = json.loads(records)
     n_parameters = sum(p.numel() for p in model.bridge.original_model.parameters())
     files = {p.name: p.read_bytes() for p in sorted(folder().iterdir()) if p.name not in ("manifest.json", "README.md")}
     files["card.json"] = json.dumps(settings, indent=1).encode()
