@@ -37,7 +37,7 @@ def make_prompts(places: pd.DataFrame, template: str = NAME_ALONE) -> Prompts:
         template: text with `{name}` exactly once; other fields are columns of `places`.
 
     Raises:
-        InvalidInput: no or several `{name}`, an unknown field, an empty name.
+        InvalidInput: no or several `{name}`, an unknown field, a place without a value for it, an empty name.
     """
     fields = _fields(template)
     if fields.count("name") != 1:
@@ -53,6 +53,13 @@ def make_prompts(places: pd.DataFrame, template: str = NAME_ALONE) -> Prompts:
     empty = places["name"].astype(str).str.strip() == ""
     if empty.any():
         raise InvalidInput(f"{int(empty.sum())} places have an empty name, the first in row {int(empty.argmax())}.")
+    for field in sorted(set(fields)):
+        blank = places[field].isna().to_numpy()
+        if blank.any():
+            raise InvalidInput(
+                f"template {template!r} writes {{{field}}}, which {int(blank.sum())} places do not have, the first in "
+                f"row {int(blank.argmax())}; drop these places or the field."
+            )
     before, after = template.split("{name}")
     texts, spans = [], []
     named: Any = places[sorted(set(fields))]

@@ -44,3 +44,16 @@ def test_an_unknown_field_names_the_nearest_column():
 def test_an_empty_name_is_refused():
     with pytest.raises(InvalidInput, match="row 1"):
         make_prompts(pd.DataFrame({"name": ["a", " "]}))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_missing_value_is_never_written_into_a_prompt(missing):
+    places = pd.DataFrame({"name": ["a", "b"], "country": ["FR", missing]})
+    with pytest.raises(InvalidInput, match=r"\{country\}, which 1 places do not have, the first in row 1"):
+        make_prompts(places, "{name} in {country}")
+    assert make_prompts(places).texts == ["a", "b"]
+
+
+def test_a_missing_name_is_refused():
+    with pytest.raises(InvalidInput, match="row 1"):
+        make_prompts(pd.DataFrame({"name": ["a", None]}))
