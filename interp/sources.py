@@ -164,6 +164,10 @@ def _from_folder(folder: Path) -> Source:
     if "config.json" not in names:
         raise InvalidInput(f"{str(folder)!r} has no config.json; a model folder is in the Hugging Face format.")
     card = {}
+    if {"card.json", "manifest.json"} <= set(names):  # a folder that was written and sealed as the bundled model is
+        from interp.store import verify_folder
+
+        verify_folder(folder)
     if "card.json" in names:
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     return Source(name=folder.name, kind="folder", config=_config(str(folder)), location=str(folder), card=card)

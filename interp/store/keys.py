@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -124,7 +125,7 @@ def changed_parts(old: Key | None, new: Key | None, *, limit: int = 5) -> list[s
     for path in sorted(before.keys() | after.keys()):
         was, now = before.get(path, "(absent)"), after.get(path, "(absent)")
         if was != now:
-            lines.append(f"{path}: {was} -> {now}")
+            lines.append(f"{path}: {_shown(was)} -> {_shown(now)}")
     return lines if len(lines) <= limit else [*lines[:limit], f"and {len(lines) - limit} more"]
 
 
@@ -165,6 +166,11 @@ def _leaves(value: Any, path: str) -> dict[str, str]:
 
 def _digest_of(text: str) -> str:
     return f"{text[:40]}... ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+
+
+def _shown(text: str) -> str:
+    """Return a sha256 by its first digits, which tell two apart, and any other text whole."""
+    return f"{text[1:13]}..." if re.fullmatch(r'"[0-9a-f]{64}"', text) else text
 
 
 def _short(key: Key | None) -> str:

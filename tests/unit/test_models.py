@@ -373,3 +373,14 @@ def _exists(model, text):
     component, _, head = text.partition(".h")
     heads = {"q": 4, "z": 4, "pattern": 4, "k": 2, "v": 2}.get(component.split(".")[0], 0)
     return not head or int(head) < heads
+
+
+def test_a_copy_of_the_bundled_folder_with_one_byte_changed_is_corrupt(tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(sources.ASSETS / "atlas", mine)
+    assert load_model(mine).fingerprint == load_model("atlas").fingerprint
+    data = bytearray((mine / "model.safetensors").read_bytes())
+    data[len(data) // 2] ^= 1
+    (mine / "model.safetensors").write_bytes(data)
+    with pytest.raises(CorruptArtifact, match="model.safetensors"):
+        load_model(mine)

@@ -100,6 +100,11 @@ def test_changed_parts_names_each_difference_with_both_values():
     assert changed_parts(old, old) == []
 
 
+def test_changed_parts_shows_the_beginning_of_a_hash():
+    old, new = (make_key({}, {"model": digit * 64}, code_version="1") for digit in "ab")
+    assert changed_parts(old, new) == [f"inputs.model: {'a' * 12}... -> {'b' * 12}..."]
+
+
 def test_long_texts_that_differ_at_their_end_are_told_apart():
     one, two = (make_key({"t": "x" * 500 + end}, {}, code_version="1") for end in "ab")
     assert len(changed_parts(one, two)) == 1
