@@ -382,5 +382,5 @@ def test_a_copy_of_the_bundled_folder_with_one_byte_changed_is_corrupt(tmp_path)
     data = bytearray((mine / "model.safetensors").read_bytes())
     data[len(data) // 2] ^= 1
     (mine / "model.safetensors").write_bytes(data)
-    with pytest.raises(CorruptArtifact, match="model.safetensors"):
+    with pytest.raises(CorruptArtifact, match=r"model.safetensors"):
         load_model(mine)

@@ -207,5 +207,5 @@ def test_the_package_offers_the_function_and_not_the_module_of_its_name():
     assert analyses.geospatial.moran is moran
     assert callable(module_or_function)
     assert load_places.__module__ == "analyses.geospatial.places"
-    with pytest.raises(AttributeError, match="it has: .*SpatialWeights"):
+    with pytest.raises(AttributeError, match=r"it has: .*SpatialWeights"):
         analyses.geospatial.morans  # noqa: B018
