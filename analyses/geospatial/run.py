@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from analyses.geospatial.activations import PlaceActivations, placename_activations
+from analyses.geospatial.activations import PlaceActivations, neuron_site, placename_activations
 from analyses.geospatial.places import load_places
 from analyses.geospatial.prompts import Prompts, make_prompts
 from analyses.geospatial.study import (
@@ -20,6 +20,7 @@ from analyses.geospatial.study import (
     TRAINED,
     StudyConfig,
     condition_tests,
+    country_labels,
     feature_values,
     local_tests,
     summarise,
@@ -28,9 +29,11 @@ from analyses.geospatial.study import (
 )
 from analyses.geospatial.view import figures, headline, section
 from analyses.geospatial.weights import spatial_weights
-from interp.errors import InvalidInput
+from interp.errors import InvalidInput, SaeMismatch
 from interp.result import Result
+from interp.sae import check_fit
 from interp.store import Store, make_key, sha256_array, sha256_table
+from interp.tokens import encode
 from interp.work import load_units, run_units
 
 if TYPE_CHECKING:
@@ -86,23 +89,43 @@ def autocorrelation_study(
         InvalidInput: too few places for the neighbours. UnknownSite, SaeMismatch: model and SAE do not fit.
     """
     config = config or StudyConfig()
+    places = places.reset_index(drop=True)
     _require_enough(places, config)
     if twin is None:
         from interp.models import load_model
 
         twin = load_model(model.name, weights="random", seed=config.seed)
-    readers = {"trained": (model, sae), "random": (twin, twin_sae or sae)}
+    readers = {"trained": (model, sae), "random": (twin, _same_site(twin_sae, sae))}
+    mismatches = check_fit(model, sae, allow_mismatch=True).mismatches
     keeper = _Keeper(store, places, config)
     prompts = make_prompts(places, config.template)
     acts = {name: keeper.activations(name, *reader, prompts) for name, reader in readers.items()}
     W = spatial_weights(places, k=config.k)
-    countries = _countries(places)
+    countries, within = country_labels(places)
     tests = keeper.tests(lambda name: condition_tests(name, acts[_SOURCE[name]], W, config, countries=countries))
     tables = _derived(tests, acts["trained"], places, W, config)
-    about = _provenance(model, sae, readers["random"][1], prompts, config, keeper, top_unit(tests, config))
-    return Result(
-        name="geospatial", table=tests, tables=tables, provenance=about, view="analyses.geospatial.view:figures"
-    )
+    about = {
+        **_provenance(model, sae, config, keeper),
+        "gives_region": prompts.gives_region,
+        "sae_mismatch": list(mismatches),
+        "twin_sae_is_own": readers["random"][1] is not sae,
+        "top_unit": top_unit(tests, config),
+        "within_country": within,
+        "n_coincident": len(W.coincident),
+    }
+    return Result(name="geospatial", table=tests, tables=tables, provenance=about, view="analyses.geospatial.view:plot")
+
+
+def _same_site(twin_sae: SAE | None, sae: SAE) -> SAE:
+    """Return the SAE of the twin, which has to read where that of the model reads."""
+    if twin_sae is None:
+        return sae
+    if twin_sae.config.site != sae.config.site:
+        raise SaeMismatch(
+            f"the SAE of the twin reads {twin_sae.config.site} and that of the model {sae.config.site}; a control has "
+            "to read the same site. Give one that does, or none: then the model's own SAE reads the twin."
+        )
+    return twin_sae
 
 
 class _Keeper:
@@ -114,9 +137,13 @@ class _Keeper:
 
     def activations(self, name: str, model: Model, sae: SAE, prompts: Prompts) -> PlaceActivations:
         """Return the activations of a model at every place."""
-        self.inputs |= {f"{name} model": model.fingerprint, f"{name} sae": sae_fingerprint(sae)}
+        self.inputs |= {
+            f"{name} model": model.fingerprint,
+            f"{name} reading": reading_fingerprint(model, prompts),
+            f"{name} sae": sae_fingerprint(sae),
+        }
         choices = {"template": self.config.template, "pool": self.config.pool, "site": sae.config.site, "chunk": CHUNK}
-        inputs = {k: self.inputs[k] for k in ("places", f"{name} model", f"{name} sae")}
+        inputs = {k: v for k, v in self.inputs.items() if k == "places" or k.startswith(f"{name} ")}
 
         def compute(unit: str) -> tuple[Any, dict[str, np.ndarray]]:
             part = _slice(prompts, int(unit) * CHUNK, CHUNK)
@@ -159,6 +186,17 @@ def sae_fingerprint(sae: SAE) -> str:
     return str(make_key(sae.config.to_dict(), weights, code_version="1"))
 
 
+def reading_fingerprint(model: Model, prompts: Prompts) -> str:
+    """Return the sha256 over what a model is given: token ids with BOS, which of them are the name, and its dtype.
+
+    Tokenizer and BOS policy are no weights, so the fingerprint of the model does not know them.
+    """
+    encoded = encode(model, prompts.texts, spans=prompts.spans)
+    arrays = {"ids": encoded.ids, "starts": encoded.starts, "span_mask": encoded.span_mask}
+    hashes = {name: sha256_array(np.asarray(array)) for name, array in arrays.items()}
+    return str(make_key({"dtype": str(model.dtype)}, hashes, code_version="1"))
+
+
 def _derived(
     tests: pd.DataFrame, acts: PlaceActivations, places: pd.DataFrame, W: Any, config: StudyConfig
 ) -> dict[str, pd.DataFrame]:
@@ -171,7 +209,7 @@ def _derived(
         "top_values": values,
         "top_places": top_places(values, places),
         "clusters": local_tests(values.iloc[:, :1], W, config),
-        "places": places.reset_index(drop=True).assign(n_tokens=acts.n_tokens),
+        "places": places.assign(n_tokens=acts.n_tokens),
     }
 
 
@@ -182,9 +220,7 @@ def top_unit(tests: pd.DataFrame, config: StudyConfig) -> str:
     return NEURON
 
 
-def _provenance(
-    model: Model, sae: SAE, twin_sae: SAE, prompts: Prompts, config: StudyConfig, keeper: _Keeper, unit: str
-) -> dict[str, Any]:
+def _provenance(model: Model, sae: SAE, config: StudyConfig, keeper: _Keeper) -> dict[str, Any]:
     from interp.provenance import versions
 
     return {
@@ -192,20 +228,12 @@ def _provenance(
         "code_version": CODE_VERSION,
         "model": model.name,
         "site": str(sae.config.site),
+        "neuron_site": str(neuron_site(str(sae.config.site))),
         "config": config.to_dict(),
         "inputs": keeper.inputs,
-        "gives_region": prompts.gives_region,
-        "twin_sae_is_own": twin_sae is not sae,
-        "top_unit": unit,
         "seed": config.seed,
         "versions": versions(),
     }
-
-
-def _countries(places: pd.DataFrame) -> np.ndarray | None:
-    if "country" not in places.columns or places["country"].isna().to_numpy().any():
-        return None
-    return places["country"].astype(str).to_numpy()
 
 
 def _slice(prompts: Prompts, start: int, n: int) -> Prompts:

@@ -8,7 +8,7 @@ the random-weights twin, on shuffled places, and within countries.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from interp.errors import InvalidInput
 
 TRAINED, RANDOM, SHUFFLED = "trained", "random weights", "shuffled places"
 LATENT, NEURON = "latent", "neuron"
+TESTED, UNTESTED, UNDECIDED = "tested", "not tested", "too few permutations"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class StudyConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, least in (("k", 1), ("permutations", 1), ("min_active", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InvalidInput(f"{name} is a whole number from {least}, not {value!r}.")
+        if self.pool not in get_args(Pool):
+            raise InvalidInput(f"pool is one of {', '.join(get_args(Pool))}, not {self.pool!r}.")
         if not 0 < self.q_cut < 1:
             raise InvalidInput(f"q_cut is a rate between 0 and 1, not {self.q_cut!r}.")
 
@@ -68,6 +75,22 @@ def feature_tests(X: Any, W: SpatialWeights, config: StudyConfig, *, countries: 
     )  # fmt: skip
     columns = {c: f"{c}_within_country" for c in ("expected", "p", "q", "status")}
     return table.join(within[list(columns)].rename(columns=columns))
+
+
+def country_labels(places: pd.DataFrame) -> tuple[np.ndarray | None, str]:
+    """Return the country of each place, or None where there is no test within countries; and why, in words."""
+    if "country" not in places.columns:
+        return None, "the places have no country"
+    countries = places["country"].astype(object).where(places["country"].notna(), "").astype(str).str.strip()
+    blank = int((countries == "").sum())
+    if blank:
+        return None, f"{blank:,} of {len(places):,} places have no country"
+    n = countries.nunique()
+    if n == 1:
+        return None, "all places are in one country"
+    if n == len(places):
+        return None, "no two places share a country"
+    return countries.to_numpy(dtype=object), f"values are exchanged within {n:,} countries"
 
 
 def condition_tests(
@@ -110,6 +133,7 @@ def summarise(tests: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
             "n_significant": int(significant.sum()),
             "share_significant": float(significant.mean()) if len(ok) else np.nan,
             "n_within_country": np.nan,
+            "within_country": UNTESTED,
             "median_I": float(ok["I"].median()) if len(ok) else np.nan,
             "max_I": float(ok["I"].max()) if len(ok) else np.nan,
             "n_I_above_0.3": int((ok["I"] > 0.3).sum()),
@@ -117,10 +141,23 @@ def summarise(tests: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
             "n_places": int(part["n"].max()),
             "seed": config.seed,
         }
-        if "q_within_country" in part and part["q_within_country"].notna().any():
-            row["n_within_country"] = int((significant & (ok["q_within_country"] < config.q_cut)).sum())
+        if "status_within_country" in part and part["status_within_country"].notna().any():
+            row["within_country"] = _within_state(ok[significant], config)
+            if row["within_country"] == TESTED:
+                row["n_within_country"] = int((significant & (ok["q_within_country"] < config.q_cut)).sum())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _within_state(significant: pd.DataFrame, config: StudyConfig) -> str:
+    """Tell a count of 0 within countries from one that so few permutations could not have raised.
+
+    That p is counted alone, so it ends at 1 / (permutations + 1), and Benjamini-Hochberg over many features can ask
+    for less. Features at that floor pass together or not at all.
+    """
+    p, q = (significant[f"{name}_within_country"].to_numpy(np.float64) for name in ("p", "q"))
+    at_floor = p <= (1 + 1e-9) / (config.permutations + 1)
+    return UNDECIDED if at_floor.any() and not (q < config.q_cut).any() else TESTED
 
 
 def top_features(tests: pd.DataFrame, config: StudyConfig, *, unit: str, n: int = 6) -> list[int]:
@@ -132,6 +169,8 @@ def top_features(tests: pd.DataFrame, config: StudyConfig, *, unit: str, n: int 
 
 def feature_values(X: Any, features: list[int]) -> pd.DataFrame:
     """Return float64 [place, chosen feature] as a frame whose columns are the feature numbers."""
+    if not features:
+        return pd.DataFrame()  # rows without columns cannot be stored
     chosen = X[:, features]
     values = chosen.toarray() if sparse.issparse(chosen) else np.asarray(chosen)
     return pd.DataFrame(values.astype(np.float64), columns=[str(f) for f in features])
@@ -143,9 +182,10 @@ def top_places(values: pd.DataFrame, places: pd.DataFrame, *, n: int = 8) -> pd.
     tables = []
     for feature in values.columns:
         column: Any = values[feature]
-        order = column.sort_values(ascending=False, kind="stable").head(n)
+        order = column.reset_index(drop=True).sort_values(ascending=False, kind="stable").head(n)
         order = order[order != 0]
-        rows = places.loc[order.index, columns].reset_index(drop=True)
+        # by position: places that were filtered or sorted keep labels that number other rows
+        rows = places.iloc[order.index.to_numpy()][columns].reset_index(drop=True)
         rows.insert(0, "rank", np.arange(1, len(rows) + 1))
         rows.insert(0, "feature", int(feature))
         tables.append(rows.assign(value=order.to_numpy()))
@@ -159,7 +199,7 @@ def local_tests(values: pd.DataFrame, W: SpatialWeights, config: StudyConfig) ->
     if values.shape[1] == 0:
         return pd.DataFrame()
     return local_moran(
-        values.to_numpy(), W, seed=config.seed,
+        values.to_numpy(), W, seed=config.seed, min_active=config.min_active,
         names=[int(f) for f in values.columns],
     )  # fmt: skip
 

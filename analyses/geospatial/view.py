@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED
+from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED, UNDECIDED, UNTESTED
 from interp.plot import figure, map_grid, null_panel, paper_style, plot_lisa, report_figure
 from interp.plot.numbers import format_number
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from interp.result import Result
 
 _UNIT_WORD = {LATENT: "latents", NEURON: "neurons"}
+_POOL_WORD = {
+    "mean": "mean activation over the name",
+    "max": "largest activation over the name",
+    "last": "activation at the last token of the name",
+}
 _TEST_COLUMNS = [
     "condition", "unit", "feature", "I", "expected", "null_sd", "p", "p_source", "q", "q_within_country", "n",
     "n_active", "n_perm", "seed", "status",
@@ -35,7 +40,8 @@ def figures(result: Result) -> dict[str, Figure]:
     unit = str(result.provenance["top_unit"])
     values, places = result.tables["top_values"], result.tables["places"]
     if len(values.columns):
-        out["maps"] = feature_maps(result.table, values, places, unit)
+        pool = result.provenance["config"]["pool"]
+        out["maps"] = feature_maps(result.table, values, places, unit, pool=pool)
         out["clusters"] = cluster_map(result.tables["clusters"], places, unit)
     return out
 
@@ -56,11 +62,13 @@ def null_figure(tests: pd.DataFrame) -> Figure:
     return fig
 
 
-def feature_maps(tests: pd.DataFrame, values: pd.DataFrame, places: pd.DataFrame, unit: str) -> Figure:
+def feature_maps(
+    tests: pd.DataFrame, values: pd.DataFrame, places: pd.DataFrame, unit: str, *, pool: str = "mean"
+) -> Figure:
     """Draw the maps of the significant features with the largest I."""
     own: Any = tests[(tests["condition"] == TRAINED) & (tests["unit"] == unit)].reset_index(drop=True)
     named = values.rename(columns=int)
-    return map_grid(named, places, table=own, features=list(named.columns), unit="mean activation over the name")
+    return map_grid(named, places, table=own, features=list(named.columns), unit=_POOL_WORD[pool])
 
 
 def cluster_map(clusters: pd.DataFrame, places: pd.DataFrame, unit: str) -> Figure:
@@ -85,7 +93,8 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
     captions = {
         "moran_null": (
             "Cumulative distributions of Moran's I of the trained model and of its nulls.",
-            f"Moran's I of every tested feature at {about['site']}, beside random weights and shuffled places.",
+            f"Moran's I of every tested latent at {about['site']} and neuron at {about['neuron_site']}, beside random "
+            "weights and shuffled places.",
             summary,
         ),
         "maps": (
@@ -135,19 +144,28 @@ def headline(result: Result) -> Headline:
     summary, unit = result.tables["summary"], str(result.provenance["top_unit"])
     own, random, shuffled = (counts(summary, c, unit) for c in (TRAINED, RANDOM, SHUFFLED))
     word = _UNIT_WORD[unit]
-    within = ""
-    if pd.notna(own["n_within_country"]):
-        within = f"; {int(own['n_within_country'])} of them also when values move within countries only"
+    within, within_random = _within_words(own), _within_words(random)
     text = (
         f"{own['n_significant']:,} of {own['n_tested']:,} tested {word} are spatially autocorrelated "
         f"(q < {own['q_cut']:g}), the largest Moran's I is {format_number(own['max_I'])}{within}."
     )
+    if unit == NEURON:
+        latents = counts(summary, TRAINED, LATENT)
+        text += f" Of {latents['n_tested']:,} tested latents {latents['n_significant']:,} are."
     null = (
         f"random weights: {random['n_significant']:,} of {random['n_tested']:,}, largest "
-        f"{format_number(random['max_I'])}; shuffled places: {shuffled['n_significant']:,} of "
+        f"{format_number(random['max_I'])}{within_random}. Shuffled places: {shuffled['n_significant']:,} of "
         f"{shuffled['n_tested']:,}, largest {format_number(shuffled['max_I'])}."
     )
     return Headline(text, null, n=int(own["n_places"]))
+
+
+def _within_words(row: Any) -> str:
+    if row["within_country"] == UNTESTED or row["n_significant"] == 0:
+        return ""
+    if row["within_country"] == UNDECIDED:
+        return "; within countries undecided (too few permutations)"
+    return f"; {int(row['n_within_country']):,} significant ones also pass with values exchanged within countries only"
 
 
 def methods(about: Mapping) -> list[str]:
@@ -155,15 +173,16 @@ def methods(about: Mapping) -> list[str]:
     config = about["config"]
     twin = "an SAE trained on it" if about["twin_sae_is_own"] else "the same SAE"
     return [
-        f"Each place is the prompt {config['template']!r}; latents and neurons are read at {about['site']} and pooled "
-        f"({config['pool']}) over the tokens of the name alone, BOS left out; each token is encoded, then pooled.",
+        f"Each place is the prompt {config['template']!r}; latents are read at {about['site']}, neurons at "
+        f"{about['neuron_site']}, and pooled ({config['pool']}) over the tokens of the name alone, BOS left out; each "
+        "token is encoded, then pooled.",
         f"Moran's I with the {config['k']} nearest neighbours on the globe (great circle, row-standardised). p is "
         f"one-sided: the permutation p ({config['permutations']} relabellings, seed {config['seed']}) where it is "
         "resolved, else a Pearson III tail on the exact mean, variance and skewness under randomisation (p_source says "
         "which). q is Benjamini-Hochberg over the features of one condition and unit. A feature that is constant, not "
         f"finite or off its majority value at fewer than {config['min_active']} places has no p.",
         f"Nulls: the random-weights twin through the same code, read by {twin}; the trained activations with places "
-        "shuffled; and, for the trained model, values exchanged within countries only.",
+        f"shuffled. Within countries: {about['within_country']}.",
     ]
 
 
@@ -171,11 +190,29 @@ def limits(about: Mapping) -> list[str]:
     """Return what the result does not show."""
     out = [
         "An autocorrelated feature need not be about place: spelling, language, population and token count are "
-        "autocorrelated too. What survives within countries is at least not the country alone.",
+        "autocorrelated too. " + _within_limit(about),
         "The threshold I > 0.3 in the summary is the one of earlier work, given for comparison; it is no test.",
     ]
     if about["gives_region"]:
         out.insert(0, "The template gives more about the place than its name: a feature that copies it scores near 1.")
+    if about["sae_mismatch"]:
+        out.insert(0, f"The SAE may not belong to this model: {'; '.join(about['sae_mismatch'])}.")
+    if about["n_coincident"]:
+        out.append(
+            f"{about['n_coincident']:,} places share their coordinates with another and count as its neighbours at "
+            "distance 0; if they also share a name, that alone raises I."
+        )
     if about["model"] == "atlas":
         out.append("The geography of the bundled model was planted by its training text.")
     return out
+
+
+def _within_limit(about: Mapping) -> str:
+    within, n = about["within_country"], about["config"]["permutations"]
+    if not within.startswith("values"):
+        return f"There is no test within countries ({within}), so a feature may know the country alone."
+    return (
+        "What survives within countries is at least not the country alone. That p is counted and never below 1 / "
+        f"{n + 1:,}; where no feature passes and some are at that floor the count is left open, and more permutations "
+        "decide it."
+    )
