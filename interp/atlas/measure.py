@@ -7,7 +7,7 @@ Answers are judged by greedy decoding: every token of the true answer must be th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +44,7 @@ def questions(facts: Facts) -> list[Question]:
                     f"country of a city, {group}", f"Question: Which country is {row.name} in? Answer:", f" {country}"
                 )
             )
-    for name, (members, cyclic) in facts.ordinals.items():
-        pairs = zip(members, members[1:] + members[:1] if cyclic else members[1:], strict=False)
-        out += [Question(f"successor, {name}", f"Question: What comes after {a}? Answer:", f" {b}") for a, b in pairs]
+    out += successor_questions(facts)
     asked = {"plural": "plural of", "past tense": "past tense of", "opposite": "opposite of"}
     for skill, table in facts.pairs.items():
         for word, answer in table.items():
@@ -56,6 +54,24 @@ def questions(facts: Facts) -> list[Question]:
                 language = skill.split()[-1]
                 out.append(Question(skill, f"Question: What is {word} in {language}? Answer:", f" {answer}"))
     return out
+
+
+def successor_questions(facts: Facts) -> list[Question]:
+    """Return one question a member of an ordinal class that has a successor.
+
+    A word of two classes (I is a letter and a numeral) has two right answers and is left out.
+    """
+    following: dict[str, dict[str, str]] = {}
+    for name, (members, cyclic) in facts.ordinals.items():
+        for word, answer in zip(members, members[1:] + members[:1] if cyclic else members[1:], strict=False):
+            following.setdefault(word, {})[name] = answer
+    return [
+        Question(f"successor, {name}", f"Question: What comes after {word}? Answer:", f" {answer}")
+        for name in facts.ordinals
+        for word, answers in following.items()
+        for where, answer in answers.items()
+        if where == name and len(answers) == 1
+    ]
 
 
 def answered(model: Model, asked: list[Question], batch: int = 256) -> np.ndarray:
@@ -130,17 +146,18 @@ def mean_row(
     }  # fmt: skip
 
 
-def losses(model: Model, held_out: np.ndarray, random_model: Model, *, seed: int = 0) -> pd.DataFrame:
-    """Return the loss on held-out text and on random repeats behind the first period, in nats a token."""
+def losses(model: Model, texts: Mapping[str, np.ndarray], random_model: Model, *, seed: int = 0) -> pd.DataFrame:
+    """Return the loss on packed texts (name -> ids [rows, pos]) and on random repeats, in nats a token."""
     log_vocab = float(np.log(model.d_vocab))
     rows = [
         mean_row(
-            "loss on held-out text", token_losses(model, held_out).mean(1),
-            token_losses(random_model, held_out).mean(1), unit="nats a token; mean over rows", chance=log_vocab,
+            f"loss on {name}", token_losses(model, ids).mean(1), token_losses(random_model, ids).mean(1),
+            unit="nats a token; mean over rows", chance=log_vocab,
         )
+        for name, ids in texts.items()
     ]  # fmt: skip
     for period in (7, 20, 33, 50):
-        ids = repeat_rows(period, 64, held_out.shape[1], model.d_vocab, seed)
+        ids = repeat_rows(period, 64, model.n_ctx, model.d_vocab, seed)
         for name, part in (("first period", slice(0, period)), ("after it", slice(period, None))):
             rows.append(
                 mean_row(
@@ -230,12 +247,12 @@ def _r2(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     return 1 - ((y - guess) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
 
 
-def measure(model: Model, random_model: Model, facts: Facts, held_out: np.ndarray) -> pd.DataFrame:
+def measure(model: Model, random_model: Model, facts: Facts, texts: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Return every figure of the card, one row each, beside its controls."""
     templates = ("{name}", "{name} is a city in", "Question: Which country is {name} in? Answer:")
     return pd.concat(
         [
-            losses(model, held_out, random_model),
+            losses(model, texts, random_model),
             head_rows(model, random_model),
             accuracies(model, facts, random_model),
             probe_rows(model, random_model, facts, templates),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from interp.atlas.data import corpus_ids, pack
@@ -15,6 +16,10 @@ from interp.atlas.facts import card, facts, folder
 from interp.atlas.measure import measure
 from interp.atlas.prepare import HELD_OUT_SEED
 from interp.store import write_folder
+
+EVAL_ROWS = 256
+FRESH = "fresh draws of the corpus (short documents recur)"
+UNSEEN = "fresh documents that are not in the training text"
 
 _HEAD = """---
 license: mit
@@ -77,6 +82,15 @@ def card_text(settings: dict[str, Any], table: pd.DataFrame, n_parameters: int) 
     return head + table_text(table)
 
 
+def unseen_rows(tokenizer: Any, settings: dict[str, Any], rows: int, n_ctx: int) -> np.ndarray:
+    """Return uint16 [rows, n_ctx] of fresh documents none of which is, word for word, a document of the training."""
+    corpus = facts().corpus()
+    seed, number = settings["settings"]["train"]["seed"], settings["corpus"]["documents"]
+    trained = {hash(corpus.document(seed, i).text) for i in range(number)}
+    fresh = (text.text for text in corpus.documents(HELD_OUT_SEED) if hash(text.text) not in trained)
+    return pack((tokenizer.encode(text).ids for text in fresh), rows * n_ctx, n_ctx)
+
+
 def main() -> None:
     """Measure and write."""
     from tokenizers import Tokenizer
@@ -85,9 +99,12 @@ def main() -> None:
 
     model, twin = load_model("atlas"), load_model("atlas", weights="random", seed=0)
     tokenizer = Tokenizer.from_file(str(folder() / "tokenizer.json"))
-    held_out = pack(corpus_ids(tokenizer, HELD_OUT_SEED), 256 * model.n_ctx, model.n_ctx)
-    table = measure(model, twin, facts(), held_out)
     settings = card()
+    texts = {
+        FRESH: pack(corpus_ids(tokenizer, HELD_OUT_SEED), EVAL_ROWS * model.n_ctx, model.n_ctx),
+        UNSEEN: unseen_rows(tokenizer, settings, EVAL_ROWS, model.n_ctx),
+    }
+    table = measure(model, twin, facts(), texts)
     records: Any = table.to_json(orient="records")  # NaN becomes null
     settings["measured"] = json.loads(records)
     n_parameters = sum(p.numel() for p in model.bridge.original_model.parameters())

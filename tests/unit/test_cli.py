@@ -125,7 +125,7 @@ def test_points_lists_hooks(error_of):
 def test_the_card_is_printed(error_of):
     code, text = error_of("atlas", "card")
     assert code == 0
-    assert "loss on held-out text" in text
+    assert "loss on fresh draws" in text
 
 
 def test_bundled_files_are_whole(error_of):

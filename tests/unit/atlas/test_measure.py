@@ -70,7 +70,7 @@ def test_a_city_of_a_country_that_no_text_names_is_not_asked_for():
     assert not any(f" {first} " in q.prompt for q in kept)
 
 
-@pytest.mark.parametrize(("name", "n"), [("days", 7), ("months", 12), ("letters", 25), ("years", 130)])
+@pytest.mark.parametrize(("name", "n"), [("days", 7), ("months", 12), ("letters", 22), ("years", 130)])
 def test_successors_wrap_in_cyclic_classes_alone(asked, name, n):
     members, cyclic = facts().ordinals[name]
     pairs = {(q.prompt.split(" after ")[1].split("?")[0], q.answer.strip()) for q in asked if q.kind.endswith(name)}
@@ -91,7 +91,9 @@ def test_questions_are_worded_as_the_corpus_words_them(asked):
     rng = np.random.default_rng(0)
     texts = {corpus.tasks.document(rng, skill).text for skill in ("country of", "plural", "next") for _ in range(40)}
     whole = {f"{q.prompt}{q.answer}." for q in asked}
-    assert texts <= whole
+    ambiguous = {text for text in texts if any(f" after {word}?" in text for word in "IVX")}  # letter and numeral
+    assert texts - ambiguous <= whole
+    assert not ambiguous & whole
 
 
 # --- answers
@@ -174,8 +176,8 @@ def test_the_first_period_is_told_apart_from_what_can_be_copied(monkeypatch):
         return np.array([[float(row[t] not in row[:t]) for t in range(1, len(row))] for row in rows])
 
     monkeypatch.setattr(measure, "token_losses", one_where_new)
-    model = SimpleNamespace(d_vocab=10**9)  # so many tokens that none is drawn twice
-    table = losses(model, np.zeros((4, 128), dtype=np.int64), model).set_index("measure")
+    model = SimpleNamespace(d_vocab=10**9, n_ctx=128)  # so many tokens that none is drawn twice
+    table = losses(model, {"nothing": np.zeros((4, 128), dtype=np.int64)}, model).set_index("measure")
     for period in (7, 20, 33, 50):
         assert table.loc[f"loss on random repeats, period {period}, first period", "value"] == 1.0
         assert table.loc[f"loss on random repeats, period {period}, after it", "value"] == 0.0
