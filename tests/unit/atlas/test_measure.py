@@ -76,7 +76,8 @@ def test_successors_wrap_in_cyclic_classes_alone(asked, name, n):
     pairs = {(q.prompt.split(" after ")[1].split("?")[0], q.answer.strip()) for q in asked if q.kind.endswith(name)}
     assert len(pairs) == n
     assert ((members[-1], members[0]) in pairs) == cyclic
-    assert {b for _, b in pairs} == set(members if cyclic else members[1:])
+    after_two_of_them = {"J", "W", "Y"} if name == "letters" else set()  # I, V and X are numerals too
+    assert {b for _, b in pairs} == set(members if cyclic else members[1:]) - after_two_of_them
 
 
 def test_every_word_pair_is_asked_once(asked):
