@@ -53,7 +53,7 @@ class _AtlasTexts:
 
 
 class _FileTexts:
-    """Lines of a file, cut to the context of the model; empty lines are left out."""
+    """Lines of a file; empty ones are left out (training cuts what is longer than the context)."""
 
     def __init__(self, path: Path | None, model: Model) -> None:
         if path is None:

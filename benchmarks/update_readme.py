@@ -31,7 +31,8 @@ def study_table(report: dict[str, Any]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for row in report["summary"]:
-        within = "" if row["n_within_country"] is None else f"{row['n_within_country']:.0f}"
+        counted = row["n_within_country"] is not None
+        within = f"{row['n_within_country']:.0f}" if counted else row["within_country"]
         lines.append(
             f"| {row['condition']} | {row['unit']}s | {row['n_tested']:,} | {row['n_significant']:,} | {within} | "
             f"{row['median_I']:.3f} | {row['max_I']:.3f} |"

@@ -75,6 +75,8 @@ def _fields(template: str) -> list[str]:
     """Return the field names of a template; anything but plain `{column}` is refused."""
     if not isinstance(template, str):
         raise InvalidInput(f"a template is a string such as '{{name}}', not {type(template).__name__}.")
+    if "{{" in template or "}}" in template:
+        raise InvalidInput(f"template {template!r} has doubled braces; braces are for {{column}} alone.")
     try:
         parsed = list(string.Formatter().parse(template))
     except ValueError as error:

@@ -29,7 +29,7 @@ def test_braces_in_a_name_are_text():
 
 
 @pytest.mark.parametrize(
-    "template", ["", "city", "{name} {name}", "{name!r}", "{name:>9}", "{name.x}", "{", "{0} {name}"]
+    "template", ["", "city", "{name} {name}", "{name!r}", "{name:>9}", "{name.x}", "{", "{0} {name}", "{{name}} {name}"]
 )
 def test_a_template_without_exactly_one_plain_name_is_refused(template):
     with pytest.raises(InvalidInput):
