@@ -44,6 +44,7 @@ def run(
     *analyses: str,
     model: str = "atlas",
     sae: str | None = None,
+    bos: Literal["always", "never", "tokenizer"] | None = None,
     places: str = "atlas",
     template: str = "{name}",
     k: int = 8,
@@ -66,6 +67,8 @@ def run(
         "atlas" (bundled), a folder in Hugging Face format, or a Hugging Face name.
     sae
         "atlas/resid_post.1" (bundled) or a folder with an SAE (SAELens or sparsify layout).
+    bos
+        BOS policy; default that of the model card. A model without a card needs one: that of the SAE.
     places
         "atlas" (the cities of the bundled model), "cities" (33,880 of GeoNames), or a file: CSV, TSV, parquet, GeoJSON.
     template
@@ -82,8 +85,8 @@ def run(
     from analyses.job import RunConfig, run_job
 
     config = RunConfig(
-        analyses=analyses, model=model, sae=sae, places=places, template=template, k=k, permutations=permutations,
-        seed=seed,
+        analyses=analyses, model=model, sae=sae, bos=bos, places=places, template=template, k=k,
+        permutations=permutations, seed=seed,
     )  # fmt: skip
     folder = out if out is not None else Path("runs") / Path(model).name
     print(run_job(config, folder).text())
@@ -155,6 +158,7 @@ def train_sae(
     out: Path,
     model: str = "atlas",
     weights: Literal["trained", "random"] = "trained",
+    bos: Literal["always", "never", "tokenizer"] | None = None,
     arch: Literal["topk"] = "topk",
     texts: Path | None = None,
     d_sae: int = 1024,
@@ -176,6 +180,8 @@ def train_sae(
         "atlas", a folder in Hugging Face format, or a Hugging Face name.
     weights
         "random": the twin with random weights, the control of what an SAE finds anyway.
+    bos
+        BOS policy; default that of the model card.
     arch
         Architecture.
     texts
@@ -192,8 +198,8 @@ def train_sae(
     from analyses.training import train_sae_command
 
     summary = train_sae_command(
-        site=site, out=out, model=model, weights=weights, arch=arch, texts=texts, d_sae=d_sae, k=k, tokens=tokens,
-        seed=seed,
+        site=site, out=out, model=model, weights=weights, bos=bos, arch=arch, texts=texts, d_sae=d_sae, k=k,
+        tokens=tokens, seed=seed,
     )  # fmt: skip
     _print_table(summary, str(out))
 

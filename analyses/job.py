@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from analyses.registry import ANALYSES, Analysis, find_analyses
 from interp.errors import InvalidInput, SaeMismatch
@@ -32,6 +32,7 @@ class RunConfig:
     analyses: tuple[str, ...] = ()
     model: str = "atlas"
     sae: str | None = None
+    bos: Literal["always", "never", "tokenizer"] | None = None
     places: str = "atlas"
     template: str = "{name}"
     k: int = 8
@@ -56,14 +57,14 @@ class Job:
         """The model."""
         from interp.models import load_model
 
-        return load_model(self.config.model)
+        return load_model(self.config.model, bos=self.config.bos)
 
     @cached_property
     def twin(self) -> Model:
         """The same architecture with random weights: the control of what a model shows untrained."""
         from interp.models import load_model
 
-        return load_model(self.config.model, weights="random", seed=self.config.seed)
+        return load_model(self.config.model, weights="random", seed=self.config.seed, bos=self.config.bos)
 
     @cached_property
     def sae_name(self) -> str:

@@ -22,6 +22,7 @@ def train_sae_command(
     out: Path,
     model: str,
     weights: Literal["trained", "random"],
+    bos: Literal["always", "never", "tokenizer"] | None = None,
     arch: str,
     texts: Path | None,
     d_sae: int,
@@ -35,7 +36,7 @@ def train_sae_command(
 
     if arch != "topk":
         raise InvalidInput(f"architecture {arch!r} cannot be trained; expected 'topk'.")
-    loaded = load_model(model, weights=weights)
+    loaded = load_model(model, weights=weights, bos=bos)
     source = _AtlasTexts() if texts is None and model == "atlas" else _FileTexts(texts, loaded)
     trained = train_sae_on_model(
         loaded, source, site, d_sae=d_sae, k=k, tokens=tokens, seed=seed, out=out, progress=True

@@ -85,6 +85,7 @@ def make_request(
     max_length: int | None,
     dtype: str,
 ) -> Request:
+    """Return what a capture of texts has to run: tokens, sites and the tokens of each text that are wanted."""
     if pool == "span" and spans is None:
         raise InvalidInput("pool='span' needs spans=: for each text (start, end) in characters.")
     names = [sites] if isinstance(sites, str | Site) else list(sites)
@@ -105,6 +106,7 @@ def with_tokens(
     batch_tokens: int,
     include_special: bool,
 ) -> Request:
+    """Return a request for texts that are tokens already. Raises UnknownSite, InvalidInput."""
     if pool not in POOLS:
         raise InvalidInput(f"pool={pool!r}; nearest: {', '.join(nearest(str(pool), POOLS))}.")
     if dtype not in _DTYPES:
@@ -135,6 +137,7 @@ def with_tokens(
 
 
 def packed(model: Model, rows: list[Any], include_special: bool) -> Encoded:
+    """Return rows of ids, int [pos] each, as `Encoded`, used as they are. Raises InvalidInput for other rows."""
     arrays = [np.asarray(row) for row in rows]
     for row in arrays:
         if row.ndim != 1 or len(row) == 0 or not np.issubdtype(row.dtype, np.integer) or row.min() < 0:
@@ -148,6 +151,7 @@ def packed(model: Model, rows: list[Any], include_special: bool) -> Encoded:
 
 
 def run_batch(request: Request, rows: np.ndarray) -> Batch:
+    """Run the texts `rows`, int64 [batch], in one forward pass and return what was read, pooled as asked."""
     encoded, device = request.encoded, request.model.device
     ids = torch.from_numpy(encoded.pad(encoded.ids, rows, 0)).to(device)
     mask = torch.from_numpy(encoded.mask(rows)).to(device)

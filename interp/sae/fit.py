@@ -57,4 +57,7 @@ def check_fit(model: Model, sae: SAE, *, site: str | None = None, allow_mismatch
 def _differs(what: str, trained: str | None, used: str | None) -> str | None:
     if trained is None:
         return f"the {what} it was trained with is not stated"
-    return None if trained == used else f"{what}: trained with {trained!r}, used with {used!r}"
+    if trained == used:
+        return None
+    chosen = f"used with {used!r}" if used is not None else "none chosen for the model: load it with bos=, --bos"
+    return f"{what}: trained with {trained!r}, {chosen}"

@@ -1,5 +1,6 @@
 """The main job end to end on the bundled model: what it leaves, that it resumes, that it refuses damage."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -141,3 +142,17 @@ def test_the_result_draws_itself_after_loading(finished, tmp_path):
     finished.results["geospatial"].save(tmp_path / "result")
     loaded = interp.load_result(tmp_path / "result")
     pd.testing.assert_frame_equal(loaded.table, finished.results["geospatial"].table)
+
+
+def test_a_model_without_a_card_needs_a_bos_policy(small_places, tmp_path):
+    import shutil
+
+    from interp.atlas.facts import folder
+
+    mine = tmp_path / "mine"
+    shutil.copytree(folder(), mine, ignore=shutil.ignore_patterns("card.json", "manifest.json"))
+    config = RunConfig(model=str(mine), sae="atlas/resid_post.1", places=str(small_places), permutations=49)
+    with pytest.raises(SaeMismatch, match="--bos"):
+        run_job(config, tmp_path / "run")
+    finished = run_job(replace(config, bos="always"), tmp_path / "run")
+    assert finished.results["geospatial"].provenance["twin_sae_is_own"] is True
