@@ -128,6 +128,11 @@ class Model:
         return next(iter(self._tensors.values())).dtype
 
     @property
+    def n_parameters(self) -> int:
+        """Number of weights, as the model has them (a bridge may add zeros of its own)."""
+        return sum(tensor.numel() for tensor in self._tensors.values())
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over configuration and weights: equal numbers, equal fingerprint, on every device.
 

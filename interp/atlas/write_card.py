@@ -107,10 +107,9 @@ def main() -> None:
     table = measure(model, twin, facts(), texts)
     records: Any = table.to_json(orient="records")  # NaN becomes null
     settings["measured"] = json.loads(records)
-    n_parameters = sum(p.numel() for p in model.bridge.original_model.parameters())
     files = {p.name: p.read_bytes() for p in sorted(folder().iterdir()) if p.name not in ("manifest.json", "README.md")}
     files["card.json"] = json.dumps(settings, indent=1).encode()
-    files["README.md"] = card_text(settings, table, n_parameters).encode()
+    files["README.md"] = card_text(settings, table, model.n_parameters).encode()
     write_folder(folder(), files, overwrite=True)
     print(table_text(table))
 

@@ -290,7 +290,6 @@ def test_the_table_shows_every_row_with_its_controls():
 def test_the_shipped_readme_is_the_text_of_the_shipped_card(atlas):
     settings = card()
     table = pd.DataFrame(settings["measured"])
-    n_parameters = sum(p.numel() for p in atlas.bridge.original_model.parameters())
-    text = card_text(settings, table, n_parameters)
+    text = card_text(settings, table, atlas.n_parameters)
     assert text == (folder() / "README.md").read_text(encoding="utf-8")
     assert all(f"| {name} |" in text for name in table["measure"])
