@@ -14,9 +14,10 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
-from interp.atlas import card, facts, measure
+from interp.atlas import card, facts
 from interp.atlas.facts import folder
-from interp.atlas.measure import (
+from interp.atlas.measure import old as measure
+from interp.atlas.measure.old import (
     Question,
     accuracies,
     answered,
