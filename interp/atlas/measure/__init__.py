@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
+
+_OLD = ("Question", "accuracies", "answered", "measure", "probe_rows", "questions")
 
 
 def __getattr__(name: str) -> Any:
-    """Return the name from the single module that the others of this package replace one by one."""
-    from interp.atlas.measure import old
-
-    return getattr(old, name)
+    """Return a name of the single module that the others of this package replace one by one."""
+    if name in _OLD:
+        return getattr(importlib.import_module("interp.atlas.measure.old"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}.")
