@@ -18,7 +18,7 @@ import torch
 from interp.errors import InvalidInput, UnknownSite, nearest
 from interp.identities import check_identities
 from interp.sites import COMPONENTS, Site, all_sites
-from interp.sources import Source, build_module, find_source, load_tokenizer, quiet
+from interp.sources import Source, build_module, collector_paused, find_source, load_tokenizer, quiet
 
 Bos = Literal["always", "never", "tokenizer"]
 
@@ -155,6 +155,7 @@ class Model:
         return self.bridge.original_model(input_ids=ids, attention_mask=mask, use_cache=False).logits
 
 
+@collector_paused()
 def load_model(
     source: Any,
     *,

@@ -1,6 +1,8 @@
 """Loading a model, what it refuses, and the identities that guard its hooks."""
 
+import contextlib
 import copy
+import gc
 import json
 import shutil
 
@@ -285,6 +287,23 @@ def test_loading_does_not_move_the_random_state_of_the_caller(folder, weights):
     load_model(folder, weights=weights, seed=9)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("source", ["folder", "nothing"])
+def test_the_collector_is_paused_while_loading_and_left_as_it_was(folder, monkeypatch, running, source):
+    seen = []
+    monkeypatch.setattr(
+        models, "find_source", lambda given: (seen.append(gc.isenabled()), sources.find_source(given))[1]
+    )
+    try:
+        (gc.enable if running else gc.disable)()
+        with contextlib.nullcontext() if source == "folder" else pytest.raises(UnknownName):
+            load_model(folder if source == "folder" else "./nothing")
+        assert gc.isenabled() is running
+    finally:
+        gc.enable()
+    assert seen == [False]
 
 
 def test_fingerprint_is_of_the_numbers_and_follows_an_edit(folder):
