@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from interp.tokens import tokenize
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -51,3 +53,16 @@ def token_nats(model: Model, ids: np.ndarray, mask: np.ndarray | None = None) ->
         logp = logits[:, :-1].double().log_softmax(-1)
         out[rows, : width - 1] = -logp.gather(-1, target[..., None])[..., 0].cpu().numpy()
     return np.where(mask[:, 1:], out, np.nan)
+
+
+def greedy(model: Model, asked: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Return bool [n]: whether greedy decoding of each prompt gives the whole answer (which begins with its space)."""
+    spans = [(len(prompt), len(prompt) + len(answer)) for prompt, answer in asked]
+    tokens = tokenize(model, [prompt + answer for prompt, answer in asked], spans=spans)
+    assert tokens.span_mask is not None
+    right = np.zeros(len(asked), dtype=bool)
+    for rows, logits in batched_logits(model, tokens.ids, tokens.mask):
+        width = logits.shape[1]
+        best = logits[:, :-1].argmax(-1).cpu().numpy()
+        right[rows] = ~(tokens.span_mask[rows, 1:width] & (best != tokens.ids[rows, 1:width])).any(axis=1)
+    return right

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from interp.atlas.measure import forward
-from interp.atlas.measure.forward import batched_logits, token_nats
-from interp.testing import tiny_model
+from interp.atlas.measure.forward import batched_logits, greedy, token_nats
+from interp.testing import tiny_model, tiny_tokenizer
 
-from .planted import PlantedModel, uniform
+from .planted import PlantedModel, knows, uniform
 
 
 def ragged(d_vocab: int, n: int = 13) -> tuple[np.ndarray, np.ndarray]:
@@ -56,3 +56,12 @@ def test_a_row_of_one_token_has_nothing_to_predict():
     found = token_nats(PlantedModel(uniform(8), d_vocab=8), np.array([[0, 0, 0], [0, 3, 4]]), mask)
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1], np.log(8))
+
+
+def test_greedy_answers_need_every_token_and_nothing_else():
+    tokenizer = tiny_tokenizer()
+    told = tokenizer(" is Paris")["input_ids"][1:]
+    following = {token: told[i + 1] for i, token in enumerate(told[:-1])}
+    model = PlantedModel(knows(len(tokenizer), lambda prefix: following.get(prefix[-1], 5)), tokenizer=tokenizer)
+    asked = [(" is", " Paris"), (" is", " London"), (" the is", " Paris"), (" is", " Paris in"), (" in", " Paris")]
+    assert greedy(model, asked).tolist() == [True, False, True, False, False]
