@@ -37,7 +37,7 @@ def train_sae_command(
     if arch != "topk":
         raise InvalidInput(f"architecture {arch!r} cannot be trained; expected 'topk'.")
     loaded = load_model(model, weights=weights, bos=bos)
-    source = _AtlasTexts() if texts is None and model == "atlas" else _FileTexts(texts, loaded)
+    source = _AtlasTexts() if texts is None and model.partition("@")[0] == "atlas" else _FileTexts(texts, loaded)
     trained = train_sae_on_model(
         loaded, source, site, d_sae=d_sae, k=k, tokens=tokens, seed=seed, out=out, progress=True
     )

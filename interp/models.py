@@ -169,8 +169,9 @@ def load_model(
     """Load a causal language model and check what its hooks hold.
 
     Args:
-        source: "atlas" (bundled), a folder in the Hugging Face format, a Hugging Face name, or a Hugging
-            Face module (used as it is, on its device, in its dtype; never moved, never changed).
+        source: "atlas" (bundled) or "atlas@step100" (an earlier step of its training), a folder in the Hugging
+            Face format, a Hugging Face name ("org/name@revision" for a revision), or a Hugging Face module
+            (used as it is, on its device, in its dtype; never moved, never changed).
         device: default: the first CUDA device, else the CPU.
         dtype: default float32.
         bos: "always", "never" or "tokenizer"; default what the card of the model says.

@@ -15,13 +15,14 @@ import os
 import re
 import socket
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
+import numpy as np
 import torch
 
 from interp.errors import CorruptArtifact, InvalidInput, UnknownName, nearest
@@ -46,13 +47,20 @@ class Source:
     card: dict[str, Any] = field(default_factory=dict)
     local_only: bool = False
     """The hub cannot be reached: read what it delivered earlier, or nothing."""
+    revision: str = "main"
+    """Branch, tag or commit on the hub."""
+    checkpoint: Mapping[str, np.ndarray] | None = None
+    """Weights of an earlier step of the training, in place of those of the folder."""
 
 
 def find_source(source: Any) -> Source:
     """Return what a name, a path or a module stands for, with its configuration read.
 
+    "atlas@step100" is the bundled model as it was after 100 steps (`interp.atlas.checkpoints()` lists them),
+    "folder@step100" the same of a folder that has checkpoints, "org/name@revision" a revision on the hub.
+
     Raises:
-        UnknownName: no bundled model, no folder and no model that can be fetched has that name.
+        UnknownName: no bundled model, no checkpoint, no folder and no model that can be fetched has that name.
         InvalidInput: it exists and is not something that can be loaded.
         CorruptArtifact: a file of the bundled model is not what was shipped.
     """
@@ -63,11 +71,12 @@ def find_source(source: Any) -> Source:
             f"a model is a bundled name ({', '.join(BUNDLED)}), a folder, a Hugging Face name or a module, "
             f"not {type(source).__name__}."
         )
-    if source in BUNDLED:
-        return _from_bundled(str(source))
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _from_folder(path)
+    if (found := _local(str(source), path)) is not None:
+        return found
+    name, at, step = str(path).rpartition("@")
+    if at and (found := _local(name, Path(name))) is not None:
+        return _at_step(found, step)
     if path.exists():
         raise InvalidInput(f"{str(source)!r} is a file; give the folder that holds config.json and *.safetensors.")
     looks_like_path = isinstance(source, os.PathLike) or str(source).startswith((".", "/", "~"))
@@ -89,7 +98,8 @@ def build_module(
         module = _random_twin(source, seed)
         return module.to(device=device, dtype=dtype or torch.float32).eval()
     if source.module is None:
-        module = _read_weights(source, dtype or torch.float32).to(device)
+        read = _read_weights if source.checkpoint is None else _with_weights
+        module = read(source, dtype or torch.float32).to(device)
     else:
         module = copy.deepcopy(source.module, {id(p): p for p in source.module.parameters()})
         module.set_attn_implementation("eager")  # type: ignore[operator]
@@ -100,7 +110,7 @@ def load_tokenizer(source: Source, tokenizer: Any = None) -> Any:
     """Return the tokenizer that the caller gave (object or folder), else that of the source, else None."""
     if tokenizer is not None and not isinstance(tokenizer, str | os.PathLike):
         return tokenizer
-    location = str(tokenizer) if tokenizer is not None else source.location
+    location, revision = (str(tokenizer), "main") if tokenizer is not None else (source.location, source.revision)
     if location is None:
         return None
     is_folder = Path(location).is_dir()
@@ -113,7 +123,7 @@ def load_tokenizer(source: Source, tokenizer: Any = None) -> Any:
 
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(location, local_files_only=source.local_only)
+            return AutoTokenizer.from_pretrained(location, local_files_only=source.local_only, revision=revision)
     except (OSError, ValueError, KeyError) as error:
         kind = CorruptArtifact if is_folder else InvalidInput
         raise kind(f"the tokenizer of {location!r} cannot be read: {_first_line(error)}.") from error
@@ -151,6 +161,32 @@ def collector_paused() -> Iterator[None]:
     finally:
         if running:
             gc.enable()
+
+
+def _local(name: str, path: Path) -> Source | None:
+    if name in BUNDLED:
+        return _from_bundled(name)
+    return _from_folder(path) if path.is_dir() else None
+
+
+def _at_step(source: Source, step: str) -> Source:
+    from interp.atlas.eight_bit import decode
+
+    folder = Path(str(source.location)) / "checkpoints"
+    there = [p.stem for p in folder.glob("step*.safetensors") if p.stem[4:].isdecimal()]
+    steps = [f"{source.name}@{s}" for s in sorted(there, key=lambda name: int(name[4:]))]
+    name = f"{source.name}@{step}"
+    if name not in steps:
+        have = f"it has {', '.join(steps)}. Nearest: {nearest(name, steps)[0]}" if steps else "it has none"
+        raise UnknownName(f"no checkpoint {name!r} of {source.name!r}; {have}.")
+    file = folder / f"{step}.safetensors"
+    try:
+        weights, when = decode(file.read_bytes())
+    except CorruptArtifact as error:
+        raise CorruptArtifact(f"{file} is damaged: {error}. Restore the folder from where it came.") from error
+    # what was measured is of the final weights
+    card = {key: value for key, value in source.card.items() if key != "measured"} | {"checkpoint": when}
+    return replace(source, name=name, card=card, checkpoint=weights)
 
 
 def _from_module(module: torch.nn.Module) -> Source:
@@ -191,9 +227,10 @@ def _from_folder(folder: Path) -> Source:
 
 def _from_hub(name: str) -> Source:
     local_only = _hub_is_out_of_reach()
+    location, _, revision = name.partition("@")
+    where: dict[str, Any] = {"local_only": local_only, "revision": revision or "main"}
     try:
-        config = _config(name, local_only=local_only)
-        return Source(name=name, kind="hub", config=config, location=name, local_only=local_only)
+        return Source(name=name, kind="hub", config=_config(location, **where), location=location, **where)
     except InvalidInput as error:
         near = ", ".join(nearest(name, BUNDLED))
         raise UnknownName(
@@ -218,12 +255,12 @@ def _hub_is_out_of_reach() -> bool:
     return False
 
 
-def _config(location: str, *, local_only: bool = False) -> Any:
+def _config(location: str, *, local_only: bool = False, revision: str = "main") -> Any:
     from transformers import AutoConfig
 
     try:
         with quiet():
-            config = AutoConfig.from_pretrained(location, local_files_only=local_only)
+            config = AutoConfig.from_pretrained(location, local_files_only=local_only, revision=revision)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"the configuration of {location!r} cannot be read: {_first_line(error)}") from error
     if getattr(config, "is_encoder_decoder", False):
@@ -259,6 +296,7 @@ def _read_weights(source: Source, dtype: torch.dtype) -> torch.nn.Module:
                 attn_implementation="eager",
                 use_safetensors=True,
                 local_files_only=source.local_only,
+                revision=source.revision,
                 output_loading_info=True,
             )
     except (SafetensorError, RuntimeError) as error:
@@ -267,6 +305,22 @@ def _read_weights(source: Source, dtype: torch.dtype) -> torch.nn.Module:
         raise InvalidInput(f"{source.name!r} cannot be loaded: {_first_line(error)}") from error
     module, info = loaded
     _refuse_misfit(source, info)
+    return module
+
+
+def _with_weights(source: Source, dtype: torch.dtype) -> torch.nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    with quiet(), torch.random.fork_rng(devices=[]):
+        module = AutoModelForCausalLM.from_config(source.config, dtype=dtype, attn_implementation="eager")
+    assert source.checkpoint is not None
+    state = {name: torch.from_numpy(array) for name, array in source.checkpoint.items()}
+    try:
+        missing, unexpected = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise CorruptArtifact(f"the weights of {source.name!r} do not fit its config.json: {error}") from error
+    named = {name for name, _ in module.named_parameters()}  # a tied unembedding is listed once, and not stored
+    _refuse_misfit(source, {"missing_keys": named & set(missing), "error_msgs": unexpected})
     return module
 
 

@@ -202,7 +202,7 @@ def limits(about: Mapping) -> list[str]:
             f"{about['n_coincident']:,} places share their coordinates with another and count as its neighbours at "
             "distance 0; if they also share a name, that alone raises I."
         )
-    if about["model"] == "atlas":
+    if about["model"].partition("@")[0] == "atlas":
         out.append("The geography of the bundled model was planted by its training text.")
     return out
 

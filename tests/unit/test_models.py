@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from interp import models, sources
+from interp.atlas.eight_bit import encode
 from interp.errors import CorruptArtifact, InvalidInput, ModelMismatch, UnknownName, UnknownSite
 from interp.models import find_site, hook_name, load_model, points, width
+from interp.store import write_folder
 from interp.testing import tiny_model, tiny_module, tiny_tokenizer
 
 SIZES = {
@@ -287,6 +289,106 @@ def test_loading_does_not_move_the_random_state_of_the_caller(folder, weights):
     load_model(folder, weights=weights, seed=9)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+
+
+@pytest.fixture(scope="module")
+def stepped(folder, tmp_path_factory):
+    """A sealed folder with two checkpoints, and the weights that were put into them."""
+    path = tmp_path_factory.mktemp("stepped") / "small"
+    early = {s: dict(tiny_module("llama", SIZES, seed=s).named_parameters()) for s in (20, 100)}
+    weights = {step: {name: p.detach().numpy() for name, p in state.items()} for step, state in early.items()}
+    files: dict = {p.name: p.read_bytes() for p in folder.iterdir()}
+    files["card.json"] = json.dumps({"bos": "always", "measured": [{"value": 1}]}).encode()
+    for step, state in weights.items():
+        files[f"checkpoints/step{step}.safetensors"] = encode(state, step=step, tokens=64 * step)
+    write_folder(path, files)
+    return path, weights
+
+
+def test_a_checkpoint_has_its_own_weights_up_to_half_a_scale(stepped):
+    path, weights = stepped
+    model = load_model(f"{path}@step20", device="cpu")
+    assert model.name == "small@step20"
+    assert set(model.checks["status"]) == {"ok"}
+    for name, tensor in model._tensors.items():
+        given = weights[20][name]
+        bound = np.abs(given).max(axis=-1, keepdims=True) / 127 / 2 * 1.001 if given.ndim == 2 else 0
+        assert (np.abs(tensor.detach().numpy() - given) <= bound).all(), name
+    assert len({load_model(s).fingerprint for s in (path, f"{path}@step20", f"{path}@step100")}) == 3
+
+
+def test_a_checkpoint_gives_nearly_the_logits_of_its_weights(stepped):
+    logits = load_model(f"{stepped[0]}@step20", device="cpu").logits(IDS)
+    expected = tiny_module("llama", SIZES, seed=20)(IDS, use_cache=False).logits
+    other = tiny_module("llama", SIZES, seed=100)(IDS, use_cache=False).logits
+    assert (logits - expected).norm() < 0.05 * (logits - other).norm()
+
+
+def test_the_card_of_a_checkpoint_says_its_step_and_no_figure_of_the_final_weights(stepped):
+    card = load_model(f"{stepped[0]}@step100").card
+    assert card == {"bos": "always", "checkpoint": {"step": 100, "tokens": 6400}}
+
+
+def test_the_random_twin_of_a_checkpoint_is_that_of_the_model(stepped):
+    twins = [load_model(s, weights="random", seed=2).fingerprint for s in (stepped[0], f"{stepped[0]}@step20")]
+    assert twins[0] == twins[1]
+
+
+def test_an_unknown_checkpoint_is_answered_with_those_there_are(stepped, folder):
+    with pytest.raises(UnknownName, match=r"small@step20, small@step100\. Nearest: small@step20"):
+        load_model(f"{stepped[0]}@step21")
+    with pytest.raises(UnknownName, match="it has none"):
+        load_model(f"{folder}@step20")
+    with pytest.raises(UnknownName, match=r"no checkpoint 'atlas@latest' of 'atlas'"):
+        load_model("atlas@latest")
+
+
+def test_a_damaged_checkpoint_is_corrupt(stepped, tmp_path):
+    mine = tmp_path / "small"
+    shutil.copytree(stepped[0], mine)
+    file = mine / "checkpoints" / "step20.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptArtifact, match=r"step20\.safetensors"):
+        load_model(f"{mine}@step20")
+    (mine / "manifest.json").unlink()
+    file.write_bytes(data[:1000])
+    with pytest.raises(CorruptArtifact, match=r"step20\.safetensors is damaged"):
+        load_model(f"{mine}@step20")
+
+
+def test_a_checkpoint_of_another_shape_is_corrupt(stepped, tmp_path):
+    mine = tmp_path / "small"
+    shutil.copytree(stepped[0], mine)
+    (mine / "manifest.json").unlink()
+    state = dict(stepped[1][20])
+    file = mine / "checkpoints" / "step20.safetensors"
+    for change in ({"model.norm.weight": np.ones(7)}, {"extra": np.ones(3)}):
+        file.write_bytes(encode(state | change, step=20, tokens=1))
+        with pytest.raises(CorruptArtifact, match=r"fit its config\.json"):
+            load_model(f"{mine}@step20")
+    del state["model.layers.0.mlp.up_proj.weight"]
+    file.write_bytes(encode(state, step=20, tokens=1))
+    with pytest.raises(CorruptArtifact, match="up_proj"):
+        load_model(f"{mine}@step20")
+
+
+def test_a_hub_name_with_a_revision_asks_for_that_revision(monkeypatch):
+    import transformers
+
+    asked = []
+
+    def config(location, **kwargs):
+        asked.append((location, kwargs["revision"]))
+        raise OSError("not here")
+
+    monkeypatch.setattr(sources, "_hub_is_out_of_reach", lambda: True)
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", config)
+    for name in ("org/name@step1000", "org/name"):
+        with pytest.raises(UnknownName, match="no folder"):
+            load_model(name)
+    assert asked == [("org/name", "step1000"), ("org/name", "main")]
 
 
 @pytest.mark.parametrize("running", [True, False])
