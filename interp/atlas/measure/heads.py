@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 SCORES = ("previous token", "duplicate token", "induction")
 N_SPECIAL = 2
-TRAINED_PERIODS = range(4, 64)
-"""Periods of the random repeats of the training text."""
+SHORTEST_PERIOD = 4
+"""Training draws periods from this one to below half the context."""
 _BATCH = 16
 
 
@@ -147,7 +147,7 @@ def repeat_loss_rows(model: Model, twin: Model, periods: Sequence[int], *, n: in
     for period in periods:
         rows = repeat_rows(period, n, length=model.n_ctx, d_vocab=model.d_vocab, seed=seed)
         real, control = token_nats(model, rows), token_nats(twin, rows)
-        drawn = "in training" if period in TRAINED_PERIODS else "never in training"
+        drawn = "in training" if SHORTEST_PERIOD <= period < model.n_ctx // 2 else "never in training"
         for name, part in (("first period", slice(0, period)), ("after it", slice(period + 1, None))):
             out.append(
                 mean_row(

@@ -11,6 +11,7 @@ import torch
 from interp.atlas.measure import heads
 from interp.atlas.measure.heads import (
     SCORES,
+    SHORTEST_PERIOD,
     head_rows,
     head_scores,
     head_table,
@@ -19,6 +20,7 @@ from interp.atlas.measure.heads import (
     repeat_rows,
 )
 from interp.atlas.measure.rows import card_table
+from interp.atlas.rows import repeat_row
 from interp.errors import InvalidInput
 from interp.models import load_model
 from interp.testing import tiny_model, tiny_module
@@ -151,7 +153,7 @@ def test_every_head_has_its_row_interval_and_twin():
 
 
 def test_a_model_that_copies_what_came_next_loses_nothing_after_the_first_period():
-    v, n_ctx = 60, 40
+    v, n_ctx = 60, 48
 
     def copied(prefix: list[int]) -> int:
         earlier = [s for s in range(len(prefix) - 1) if prefix[s] == prefix[-1]]
@@ -169,10 +171,20 @@ def test_a_model_that_copies_what_came_next_loses_nothing_after_the_first_period
 
 
 def test_periods_that_training_never_draws_are_called_so():
-    v = 90
-    model = PlantedModel(lambda ids: np.zeros((*ids.shape, v)), d_vocab=v, n_ctx=80)
+    v = 150
+    model = PlantedModel(lambda ids: np.zeros((*ids.shape, v)), d_vocab=v, n_ctx=128)
     groups = [row["group"] for row in repeat_loss_rows(model, model, [3, 4, 63, 64], n=2, seed=0)][::2]
     assert groups == [
         "period 3, drawn never in training", "period 4, drawn in training", "period 63, drawn in training",
         "period 64, drawn never in training",
     ]  # fmt: skip
+
+
+def test_the_periods_of_training_are_those_of_its_rows():
+    rng = np.random.default_rng(0)
+    found = set()
+    for _ in range(3000):
+        ids, _ = repeat_row(rng, 64, 10**6)
+        same = (p for p in range(1, 45) if (ids[44:] == ids[44 - p : 64 - p]).all())
+        found.add(next(same, SHORTEST_PERIOD))
+    assert (min(found), max(found)) == (SHORTEST_PERIOD, 31)
