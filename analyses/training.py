@@ -13,7 +13,7 @@ from interp.errors import CorruptArtifact, InvalidInput
 if TYPE_CHECKING:
     from interp.models import Model
 
-SAE_TEXT_SEED = 2_000_003  # the documents of this seed are not those the model was trained on
+SAE_TEXT_SEED = 2_000_003
 
 
 def train_sae_command(
@@ -50,7 +50,7 @@ class _AtlasTexts:
     def __iter__(self) -> Iterator[str]:
         from interp.atlas import facts
 
-        return (document.text for document in facts().corpus().documents(SAE_TEXT_SEED))
+        return (text.text for text in facts().texts(SAE_TEXT_SEED))
 
 
 class _FileTexts:

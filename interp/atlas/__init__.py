@@ -1,5 +1,5 @@
 """The bundled model `atlas`: how it was made, and everything that it was told."""
 
-from interp.atlas.facts import Facts, card, facts
+from interp.atlas.facts import Facts, card, checkpoints, facts
 
-__all__ = ["Facts", "card", "facts"]
+__all__ = ["Facts", "card", "checkpoints", "facts"]
