@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_OLD = ("Question", "accuracies", "answered", "measure", "probe_rows", "questions")
+_OLD = ("Question", "accuracies", "answered", "probe_rows", "questions")
 
 
 def __getattr__(name: str) -> Any:

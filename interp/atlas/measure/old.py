@@ -1,20 +1,17 @@
-"""What the bundled model can do, each figure beside its control.
-
-`python -m interp.atlas.write_card` measures and writes interp/assets/atlas/card.json and README.md.
+"""What the bundled model can answer and where its geography is read, each figure beside its control.
 
 Answers are judged by greedy decoding: every token of the true answer must be the most likely one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from interp.atlas.data import N_SPECIAL
 from interp.atlas.facts import Facts
 from interp.tokens import tokenize
 
@@ -114,97 +111,6 @@ def accuracies(model: Model, facts: Facts, random_model: Model) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def token_losses(model: Model, rows: np.ndarray, batch: int = 64) -> np.ndarray:
-    """Return next-token losses in nats, float64 [rows, pos - 1], of packed ids [rows, pos]."""
-    import torch
-
-    out = []
-    for at in range(0, len(rows), batch):
-        ids = torch.from_numpy(rows[at : at + batch].astype(np.int64))
-        with torch.inference_mode():
-            logp = model.logits(ids)[:, :-1].double().log_softmax(-1)
-        out.append(-logp.gather(-1, ids[:, 1:, None])[..., 0].numpy())
-    return np.concatenate(out)
-
-
-def repeat_rows(period: int, n: int, n_ctx: int, vocab: int, seed: int) -> np.ndarray:
-    """Return int64 [n, n_ctx]: BOS and then a random sequence of `period` tokens over and over."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, period]))
-    cycles = rng.integers(N_SPECIAL, vocab, size=(n, period))
-    body = np.tile(cycles, (1, -(-n_ctx // period)))[:, : n_ctx - 1]
-    return np.column_stack([np.zeros(n, dtype=np.int64), body])
-
-
-def mean_row(
-    measure: str, values: np.ndarray, random: np.ndarray, *, unit: str, chance: float = np.nan
-) -> dict[str, Any]:
-    """Return a row of the card for a mean over independent rows, with its normal 95 % interval."""
-    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
-    return {
-        "measure": measure, "value": values.mean(), "ci_low": values.mean() - half, "ci_high": values.mean() + half,
-        "n": len(values), "unit": unit, "majority_answer": np.nan, "random_weights": random.mean(), "chance": chance,
-    }  # fmt: skip
-
-
-def losses(model: Model, texts: Mapping[str, np.ndarray], random_model: Model, *, seed: int = 0) -> pd.DataFrame:
-    """Return the loss on packed texts (name -> ids [rows, pos]) and on random repeats, in nats a token."""
-    log_vocab = float(np.log(model.d_vocab))
-    rows = [
-        mean_row(
-            f"loss on {name}", token_losses(model, ids).mean(1), token_losses(random_model, ids).mean(1),
-            unit="nats a token; mean over rows", chance=log_vocab,
-        )
-        for name, ids in texts.items()
-    ]  # fmt: skip
-    for period in (7, 20, 33, 50):
-        ids = repeat_rows(period, 64, model.n_ctx, model.d_vocab, seed)
-        for name, part in (("first period", slice(0, period)), ("after it", slice(period, None))):
-            rows.append(
-                mean_row(
-                    f"loss on random repeats, period {period}, {name}", token_losses(model, ids)[:, part].mean(1),
-                    token_losses(random_model, ids)[:, part].mean(1), unit="nats a token; mean over rows",
-                    chance=log_vocab,
-                )
-            )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def induction_scores(model: Model, *, period: int = 20, n: int = 32, seed: int = 0) -> np.ndarray:
-    """Return float64 [layer, head]: mean attention from a token to the one after its last occurrence."""
-    import torch
-
-    from interp.hooks import attached
-    from interp.models import hook_point
-
-    ids = torch.from_numpy(repeat_rows(period, n, 3 * period + 1, model.d_vocab, seed))
-    seen: dict[int, np.ndarray] = {}
-
-    def keep(layer: int) -> Callable[[Any], None]:
-        def hook(pattern: Any) -> None:
-            at = torch.arange(period + 1, ids.shape[1])
-            seen[layer] = pattern[:, :, at, at - period + 1].double().mean(dim=(0, 2)).numpy()
-
-        return hook
-
-    hooks = [(hook_point(model, f"pattern.{layer}"), keep(layer)) for layer in range(model.n_layers)]
-    with torch.inference_mode(), attached(hooks):
-        model.run(ids, torch.ones_like(ids))
-    return np.stack([seen[layer] for layer in range(model.n_layers)])
-
-
-def head_rows(model: Model, random_model: Model) -> pd.DataFrame:
-    """Return the three heads with the highest induction score, beside the highest of random weights."""
-    scores, control = induction_scores(model), induction_scores(random_model).max()
-    best = sorted(np.ndindex(*scores.shape), key=lambda at: -scores[at])[:3]
-    return pd.DataFrame(
-        {
-            "measure": f"induction score of head {layer}.{head}", "value": scores[layer, head], "n": 32,
-            "unit": "attention, period 20", "random_weights": control,
-        }
-        for layer, head in best
-    )  # fmt: skip
-
-
 def probe_rows(
     model: Model, random_model: Model, facts: Facts, templates: Iterable[str], *, seed: int = 0
 ) -> pd.DataFrame:
@@ -245,17 +151,3 @@ def _r2(x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
     probe = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-1, 5, 13)))
     guess = cross_val_predict(probe, x, y, cv=KFold(10, shuffle=True, random_state=seed))
     return 1 - ((y - guess) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
-
-
-def measure(model: Model, random_model: Model, facts: Facts, texts: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return every figure of the card, one row each, beside its controls."""
-    templates = ("{name}", "{name} is a city in", "Question: Which country is {name} in? Answer:")
-    return pd.concat(
-        [
-            losses(model, texts, random_model),
-            head_rows(model, random_model),
-            accuracies(model, facts, random_model),
-            probe_rows(model, random_model, facts, templates),
-        ],
-        ignore_index=True,
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,18 +20,11 @@ from interp.atlas.measure.old import (
     Question,
     accuracies,
     answered,
-    head_rows,
-    induction_scores,
-    losses,
-    mean_row,
     probe_rows,
     questions,
-    repeat_rows,
-    token_losses,
 )
 from interp.atlas.write_card import card_text, table_text
 from interp.models import load_model
-from interp.testing import tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -143,90 +135,6 @@ def test_accuracy_has_its_wilson_interval_and_both_controls(monkeypatch):
     middle, half = (p + z**2 / (2 * n)), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     expected = [(middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)]
     np.testing.assert_allclose(table.loc["a", ["ci_low", "ci_high"]].astype(float), expected, rtol=1e-9)
-
-
-# --- losses
-
-
-def test_token_losses_are_those_of_transformers():
-    model = tiny_model()
-    rows = np.random.default_rng(0).integers(2, model.d_vocab, size=(5, 20)).astype(np.uint16)
-    ours = token_losses(model, rows, batch=2)
-    assert ours.shape == (5, 19)
-    for row, mine in zip(rows.astype(np.int64), ours, strict=True):
-        ids = torch.from_numpy(row)[None]
-        with torch.no_grad():
-            theirs = model.bridge.original_model(input_ids=ids, labels=ids).loss
-        assert mine.mean() == pytest.approx(float(theirs), rel=1e-5)
-
-
-@pytest.mark.parametrize("period", [7, 20, 63])
-def test_repeated_rows_have_the_period_and_no_special_token(period):
-    rows = repeat_rows(period, 9, 64, 500, seed=3)
-    assert (rows.shape, rows.dtype) == ((9, 64), np.int64)
-    assert (rows[:, 0] == 0).all()
-    assert (rows[:, 1 + period :] == rows[:, 1:-period]).all()
-    assert rows[:, 1:].min() >= 2
-    assert rows.max() < 500
-    assert not any((rows[:, 1 + p :] == rows[:, 1:-p]).all() for p in range(1, period))
-    np.testing.assert_array_equal(rows, repeat_rows(period, 9, 64, 500, seed=3))
-    assert (rows != repeat_rows(period, 9, 64, 500, seed=4)).any()
-
-
-def test_the_first_period_is_told_apart_from_what_can_be_copied(monkeypatch):
-    def one_where_new(model, rows):
-        return np.array([[float(row[t] not in row[:t]) for t in range(1, len(row))] for row in rows])
-
-    monkeypatch.setattr(measure, "token_losses", one_where_new)
-    model = SimpleNamespace(d_vocab=10**9, n_ctx=128)  # so many tokens that none is drawn twice
-    table = losses(model, {"nothing": np.zeros((4, 128), dtype=np.int64)}, model).set_index("measure")
-    for period in (7, 20, 33, 50):
-        assert table.loc[f"loss on random repeats, period {period}, first period", "value"] == 1.0
-        assert table.loc[f"loss on random repeats, period {period}, after it", "value"] == 0.0
-    assert (table["chance"] == np.log(10**9)).all()
-
-
-def test_mean_has_a_normal_interval():
-    values = np.array([1.0, 2.0, 4.0, 9.0])
-    row = mean_row("m", values, values + 1, unit="u", chance=3.0)
-    sem = np.sqrt(((values - 4) ** 2).sum() / 3) / 2
-    assert (row["value"], row["random_weights"], row["n"], row["chance"]) == (4.0, 5.0, 4, 3.0)
-    assert (row["ci_low"], row["ci_high"]) == (pytest.approx(4 - 1.96 * sem), pytest.approx(4 + 1.96 * sem))
-
-
-# --- heads
-
-
-def test_induction_scores_are_those_of_a_search_through_the_attention_of_transformers(atlas):
-    from transformers import AutoModelForCausalLM
-
-    period, n, seed = 11, 5, 1
-    rows = repeat_rows(period, n, 3 * period + 1, atlas.d_vocab, seed)
-    assert all(len(set(row)) == period + 1 for row in rows.tolist())  # so that the last occurrence is one period back
-    plain = AutoModelForCausalLM.from_pretrained(folder(), dtype=torch.float32, attn_implementation="eager").eval()
-    with torch.no_grad():
-        patterns = plain(input_ids=torch.from_numpy(rows), output_attentions=True).attentions
-    expected = np.zeros((atlas.n_layers, atlas.n_heads))
-    for layer, head in np.ndindex(expected.shape):
-        looked = []
-        for r, row in enumerate(rows.tolist()):
-            for t in range(1, len(row)):
-                earlier = [s for s in range(t) if row[s] == row[t]]
-                if earlier:
-                    looked.append(float(patterns[layer][r, head, t, earlier[-1] + 1]))
-        expected[layer, head] = np.mean(looked)
-    found = induction_scores(atlas, period=period, n=n, seed=seed)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-8)
-    assert found.max() > 0.3  # the bundled model has such heads, so the search has something to find
-
-
-def test_the_three_best_heads_stand_beside_the_best_of_random_weights(monkeypatch):
-    scores = {"model": np.array([[0.1, 0.7], [0.5, 0.2]]), "twin": np.array([[0.01, 0.03], [0.0, 0.02]])}
-    monkeypatch.setattr(measure, "induction_scores", lambda model: scores[model])
-    table = head_rows("model", "twin")
-    assert table["measure"].tolist() == [f"induction score of head {at}" for at in ("0.1", "1.0", "1.1")]
-    assert table["value"].tolist() == [0.7, 0.5, 0.2]
-    assert (table["random_weights"] == 0.03).all()
 
 
 # --- probes
