@@ -55,71 +55,81 @@ ORDINALS: dict[str, tuple[list[str], bool]] = {
     "digits": ([str(n) for n in range(1, 100)], False),
     "number words": ([number_word(n) for n in range(1, 51)], False),
     "ordinals": (
-        _words("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"),
+        _words("""first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth
+            fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"""),
         False,
     ),
     "roman numerals": ([roman(n) for n in range(1, 31)], False),
     "years": ([str(n) for n in range(1900, 2031)], False),
 }
 
-_PLURALS = """apple apples|baby babies|bear bears|bird birds|boat boats|book books|bottle bottles|box boxes|
-boy boys|bridge bridges|brush brushes|bus buses|cake cakes|car cars|cat cats|chair chairs|child children|
-city cities|clock clocks|cloud clouds|coin coins|country countries|cow cows|cup cups|dog dogs|door doors|
-dress dresses|duck ducks|egg eggs|farm farms|fish fish|flower flowers|foot feet|fox foxes|friend friends|
-garden gardens|girl girls|glass glasses|goat goats|goose geese|hat hats|horse horses|house houses|key keys|
-knife knives|lamp lamps|leaf leaves|letter letters|lion lions|man men|mouse mice|party parties|pen pens|
-river rivers|road roads|sheep sheep|ship ships|shoe shoes|song songs|story stories|table tables|tooth teeth|
-train trains|tree trees|wolf wolves|woman women"""
-_PAST = """ask asked|bake baked|begin began|break broke|bring brought|build built|buy bought|call called|
-carry carried|catch caught|climb climbed|close closed|come came|cook cooked|dance danced|draw drew|drink drank|
-drive drove|eat ate|fall fell|feel felt|find found|fly flew|forget forgot|give gave|go went|grow grew|
-hear heard|help helped|hide hid|hold held|jump jumped|keep kept|know knew|laugh laughed|leave left|like liked|
-look looked|lose lost|make made|meet met|open opened|paint painted|play played|pull pulled|push pushed|
-read read|ride rode|run ran|say said|see saw|sell sold|send sent|sing sang|sit sat|sleep slept|speak spoke|
-stand stood|start started|stay stayed|stop stopped|swim swam|take took|talk talked|teach taught|tell told|
-think thought|throw threw|try tried|wait waited|walk walked|want wanted|wash washed|watch watched|win won|
-work worked|write wrote"""
-_ANTONYMS = """hot cold|big small|up down|happy sad|fast slow|old new|open closed|day night|black white|
-early late|easy hard|empty full|good bad|high low|in out|inside outside|left right|light dark|long short|
-loud quiet|love hate|near far|noisy silent|north south|east west|poor rich|push pull|quick lazy|rough smooth|
-safe dangerous|sharp dull|sick healthy|soft firm|start finish|strong weak|sweet bitter|tall tiny|thick thin|
-tight loose|true false|under over|warm cool|wet dry|wide narrow|wild tame|win lose|wrong correct|young aged|
-brave afraid|clean dirty|deep shallow|alive dead|above below|always never|before after|buy sell|begin end"""
-# English, French, Spanish, German
-_TRANSLATIONS = """house maison casa Haus|water eau agua Wasser|dog chien perro Hund|cat chat gato Katze|
-sun soleil sol Sonne|moon lune luna Mond|tree arbre árbol Baum|book livre libro Buch|bread pain pan Brot|
-milk lait leche Milch|friend ami amigo Freund|night nuit noche Nacht|day jour día Tag|fire feu fuego Feuer|
-bird oiseau pájaro Vogel|fish poisson pez Fisch|horse cheval caballo Pferd|flower fleur flor Blume|
-door porte puerta Tür|window fenêtre ventana Fenster|table table mesa Tisch|chair chaise silla Stuhl|
-hand main mano Hand|head tête cabeza Kopf|heart coeur corazón Herz|eye oeil ojo Auge|ear oreille oreja Ohr|
-mother mère madre Mutter|father père padre Vater|brother frère hermano Bruder|sister soeur hermana Schwester|
-child enfant niño Kind|school école escuela Schule|street rue calle Straße|town ville ciudad Stadt|
-river fleuve río Fluss|sea mer mar Meer|mountain montagne montaña Berg|sky ciel cielo Himmel|
-rain pluie lluvia Regen|snow neige nieve Schnee|winter hiver invierno Winter|summer été verano Sommer|
-red rouge rojo rot|green vert verde grün|blue bleu azul blau|white blanc blanco weiß|black noir negro schwarz|
-apple pomme manzana Apfel|egg oeuf huevo Ei|cheese fromage queso Käse|salt sel sal Salz|
-king roi rey König|queen reine reina Königin|bed lit cama Bett|key clé llave Schlüssel|car voiture coche Auto|
-train train tren Zug|ship bateau barco Schiff|bridge pont puente Brücke"""
+# every table runs roughly from common to rare words: the generators draw by Zipf's law over its order
+_PLURALS = """man men|woman women|child children|day days|house houses|hand hands|eye eyes|city cities|book books|
+country countries|car cars|friend friends|girl girls|boy boys|door doors|dog dogs|cat cats|tree trees|table tables|
+street streets|story stories|letter letters|family families|foot feet|baby babies|horse horses|bird birds|
+fish fish|box boxes|glass glasses|river rivers|road roads|garden gardens|tooth teeth|party parties|king kings|
+queen queens|ship ships|boat boats|train trains|bus buses|key keys|cup cups|bottle bottles|chair chairs|
+window windows|bridge bridges|apple apples|egg eggs|leaf leaves|life lives|knife knives|wife wives|song songs|
+shoe shoes|hat hats|dress dresses|coat coats|lady ladies|church churches|watch watches|class classes|cow cows|
+sheep sheep|mouse mice|pig pigs|duck ducks|goat goats|goose geese|bear bears|lion lions|wolf wolves|fox foxes|
+star stars|cloud clouds|flower flowers|mountain mountains|island islands|farm farms|cake cakes|clock clocks|
+lamp lamps|pen pens|coin coins|toy toys|dish dishes|potato potatoes|tomato tomatoes|monkey monkeys|tiger tigers|
+elephant elephants|berry berries|branch branches|brush brushes|shelf shelves|half halves|hero heroes|
+thief thieves|loaf loaves|peach peaches|cherry cherries|puppy puppies|pony ponies|fly flies|butterfly butterflies|
+deer deer|ox oxen|engine engines|basket baskets|candle candles|ribbon ribbons"""
+_PAST = """go went|come came|see saw|make made|take took|give gave|know knew|think thought|find found|tell told|
+say said|get got|look looked|want wanted|use used|work worked|ask asked|call called|try tried|need needed|feel felt|
+become became|leave left|keep kept|begin began|show showed|hear heard|play played|run ran|move moved|live lived|
+bring brought|write wrote|sit sat|stand stood|lose lost|pay paid|meet met|turn turned|start started|stop stopped|
+open opened|close closed|walk walked|talk talked|speak spoke|read read|buy bought|eat ate|drink drank|help helped|
+like liked|wait waited|watch watched|follow followed|send sent|build built|stay stayed|fall fell|cut cut|put put|
+hold held|win won|understand understood|draw drew|break broke|spend spent|grow grew|drive drove|sell sold|pull pulled|
+push pushed|carry carried|catch caught|choose chose|sleep slept|teach taught|throw threw|fly flew|forget forgot|
+sing sang|swim swam|ride rode|wear wore|rise rose|fight fought|laugh laughed|jump jumped|dance danced|cook cooked|
+wash washed|paint painted|climb climbed|hide hid|hit hit|shut shut|steal stole|blow blew|shake shook|wake woke|bite bit|
+dig dug|feed fed|bake baked|freeze froze|tear tore|bend bent|sweep swept|stick stuck"""
+# no word that has two good opposites (old: new or young; light: dark or heavy; short: long or tall; ...)
+_ANTONYMS = """big small|good bad|hot cold|up down|in out|day night|fast slow|black white|happy sad|high low|
+early late|open closed|full empty|true false|rich poor|near far|strong weak|wet dry|clean dirty|always never|
+before after|begin end|buy sell|push pull|love hate|win lose|north south|east west|inside outside|above below|
+under over|easy difficult|loud quiet|safe dangerous|healthy sick|alive dead|wide narrow|deep shallow|thick thin|
+rough smooth|sharp blunt|tight loose|warm cool|wild tame|brave cowardly|ancient modern|first last|top bottom|
+give take|remember forget|cheap expensive|friend enemy|peace war|victory defeat|create destroy|
+lend borrow|polite rude|public private|float sink"""
 
 
 def _pairs(table: str) -> list[tuple[str, ...]]:
     return [tuple(entry.split()) for entry in table.replace("\n", "").split("|")]
 
 
-PLURALS: dict[str, str] = {a: b for a, b in _pairs(_PLURALS)}
-PAST_TENSE: dict[str, str] = {a: b for a, b in _pairs(_PAST)}
-ANTONYMS: dict[str, str] = {}
-for _a, _b in _pairs(_ANTONYMS):
-    ANTONYMS[_a] = _b
-    ANTONYMS[_b] = _a
-TRANSLATIONS: dict[str, dict[str, str]] = {
-    en: {"French": fr, "Spanish": es, "German": de} for en, fr, es, de in _pairs(_TRANSLATIONS)
-}
+def _table(text: str) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for word, answer in _pairs(text):
+        if word in table:
+            raise ValueError(f"{word!r} has two answers, {table[word]!r} and {answer!r}; keep one of them.")
+        table[word] = answer
+    return table
 
-PEOPLE = """Anna Ben Clara David Emma Felix Grace Henry Iris Jack Kate Leo Maria Noah Olivia Paul Rosa Sam Tina
-Victor Wendy Adam Bella Carl Diana Eric Fiona George Hannah Ivan Julia Kevin Lucy Mark Nina Oscar Peter Rita
-Simon Tom""".split()
-ANIMALS = "dog cat horse cow goat duck fox mouse lion bear bird wolf".split()
-THINGS = "apple ball book box cake coin cup drink flower hat key lamp letter map pen ring song toy".split()
-SPOTS = "garden house kitchen market park river road school shop station table tree".split()
-FEELINGS = "happy sad tired hungry afraid proud angry calm".split()
+
+def _both_ways(table: dict[str, str]) -> dict[str, str]:
+    return _table("|".join(f"{a} {b}|{b} {a}" for a, b in table.items()))
+
+
+PLURALS = _table(_PLURALS)
+PAST_TENSE = _table(_PAST)
+ANTONYMS = _both_ways(_table(_ANTONYMS))
+
+# short first names; none is a city of the corpus or a word of another table
+PEOPLE = _words("""Anna Ben Tom Emma Sam Kate Jack Lucy Peter Ruth Henry Julia Leo Nina Simon Alice Felix Hannah Oscar
+Ella Carl Diana Eric Fiona Hugo Iris Kevin Laura Martin Olivia Noah Paula Ralph Sarah Tina Victor Wendy Adam Bella
+Colin Edith Frank George Helen Ivan Jane Karl Molly Nora Otto Polly Rita Sophie Tessa Walter Zoe Amy Bruno Greta
+Linda""")
+# each of the next three takes "a", never "an"
+ANIMALS = _words("""dog cat horse bird cow fish mouse duck pig sheep goat rabbit bear lion fox wolf monkey tiger frog
+snake turtle donkey camel zebra parrot""")
+THINGS = _words("""book ball key box letter cup hat coin map ring pen lamp cake bag toy bottle flower clock plate basket
+kite candle drum ribbon whistle""")
+SPOTS = _words("""house school garden park shop river kitchen market road station farm beach forest lake bridge library
+museum hotel castle church field bakery tower village meadow""")
+FEELINGS = _words("""happy sad tired angry hungry afraid proud calm excited worried bored lonely nervous curious glad
+thirsty surprised sleepy cheerful brave shy grateful confused hopeful jealous""")
