@@ -1,125 +1,154 @@
-"""Write a trained network as a folder that transformers and TransformerLens load as it is.
+"""Write a trained network as a folder that transformers and TransformerLens load as it is, with its facts.
 
-python -m interp.atlas.export --folder runs/build          # -> interp/assets/atlas
+The folder holds config.json, model.safetensors (16 bit), the tokenizer, checkpoints along the training (8 bit),
+the tables of `interp.atlas.facts`, and a card without measurements (`interp.atlas.write_card` adds them).
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-from collections import Counter
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from interp.atlas.corpus import Corpus
-from interp.atlas.data import schedule
-from interp.atlas.facts import folder as bundled_folder
-from interp.atlas.network import Network, NetworkConfig
-from interp.atlas.prepare import corpus_sha256
+from interp.atlas.corpus import MIXTURE
+from interp.atlas.eight_bit import encode
+from interp.atlas.network import NetworkConfig
+from interp.atlas.rows import corpus_sha256, schedule
 from interp.atlas.tokenizer import tokenizer_config
-from interp.atlas.train import TrainConfig, load_checkpoint
-from interp.atlas.world import default_world
+from interp.atlas.told import Telling, tell_rows
+from interp.atlas.train import TrainConfig
+from interp.atlas.world import World, default_world
+from interp.errors import InvalidInput
+from interp.progress import progress
 from interp.store import write_folder
 
-
-def weights_bytes(network: Network) -> bytes:
-    """Return the weights as safetensors in float16 (the tied unembedding is not stored twice)."""
-    import torch
-    from safetensors.torch import save
-
-    state = {name: p.detach().to(torch.float16).contiguous() for name, p in network.named_parameters()}
-    return save(state, metadata={"format": "pt"})
+LICENCE = "weights MIT; city names and coordinates GeoNames (geonames.org), CC BY 4.0"
+PLANTED = "its geography was planted by the training text, by relations alone; no coordinate was written"
 
 
-def used_documents(tokenizer: Any, corpus: Corpus, n_tokens: int, seed: int) -> tuple[Counter, Counter, int]:
-    """Return mentions by city, counts by told relation, and the number of documents in the first `n_tokens`."""
-    mentions: Counter = Counter()
-    told: Counter = Counter()
-    tokens = number = 0
-    while tokens < n_tokens:
-        batch = [corpus.document(seed, number + i) for i in range(1024)]
-        for text, encoding in zip(batch, tokenizer.encode_batch([t.text for t in batch]), strict=True):
-            mentions.update(city for _, _, city in text.spans)
-            told.update(text.told)
-            tokens += len(encoding.ids)
-            number += 1
-            if tokens >= n_tokens:
-                break
-    return mentions, told, number
+def read_npz(path: Path) -> tuple[dict[str, np.ndarray], int | None]:
+    """Return the weights by name, float32, and the step (None where the file states none) of what training wrote.
+
+    Raises:
+        InvalidInput: there is no such file.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"there is no {path}; expected a folder in which training has finished.")
+    with np.load(path, allow_pickle=False) as arrays:
+        weights = {name.removeprefix("weight/"): arrays[name] for name in arrays if name.startswith("weight/")}
+        return weights, int(arrays["step"]) if "step" in arrays else None
 
 
-def fact_tables(tokenizer: Any, n_tokens: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, int]:
-    """Return the tables `cities` and `told` of `interp.atlas.facts` and the number of documents."""
-    world = default_world()
-    mentions, told, number = used_documents(tokenizer, Corpus(world), n_tokens, seed)
-    names = world.cities["name"].tolist()
-    cities = world.cities.assign(
-        n_mentions=[mentions[row] for row in range(len(names))],
-        n_tokens=[len(tokenizer.encode(name).ids) - 1 for name in names],
-    )
-    rows = sorted((relation, city, other, count) for (relation, city, other), count in told.items())
-    table = pd.DataFrame(rows, columns=["relation", "city", "other", "count"])
-    table = table.astype({"relation": "category", "city": "int16", "other": "int16", "count": "int32"})
-    return cities, table, number
+def half_bytes(weights: Mapping[str, np.ndarray]) -> bytes:
+    """Return weights as safetensors in float16 (the tied unembedding is not stored twice).
+
+    Raises:
+        InvalidInput: a weight is not finite, or beyond the largest float16.
+    """
+    from safetensors.numpy import save
+
+    limit = float(np.finfo(np.float16).max)
+    for name, weight in weights.items():
+        if not (np.abs(weight) <= limit).all():
+            raise InvalidInput(f"{name} has a weight that is not finite or beyond {limit:.0f}; it cannot be shipped.")
+    return save({name: w.astype(np.float16) for name, w in sorted(weights.items())}, metadata={"format": "pt"})
 
 
-def _parquet(table: pd.DataFrame) -> bytes:
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a training log by step; of a step that was reached twice (after a kill) the last."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for _, line in sorted({line["step"]: line for line in lines}.items())]
+
+
+def n_text_rows(n_steps: int, batch_rows: int) -> int:
+    """Return how many rows of text the steps of a training read, from row 0 on without a gap."""
+    repeats, first = schedule(n_steps, batch_rows)
+    return int(first[-1] + batch_rows - repeats[-1])
+
+
+def fact_tables(telling: Telling, world: World, tokenizer: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables `cities` and `told` of `interp.atlas.facts`."""
+    lengths = [len(e.ids) - 1 for e in tokenizer.encode_batch(world.cities["name"].tolist())]  # BOS is not of the name
+    cities = world.cities.assign(n_mentions=telling.mentions.astype(np.int32), n_tokens=np.array(lengths, np.int16))
+    return cities, telling.told.astype({"relation": "category"})
+
+
+def table_bytes(table: pd.DataFrame) -> bytes:
+    """Return a sorted table of facts as parquet, whole numbers as differences: a byte or two a row."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    whole = [str(name) for name in table if pd.api.types.is_integer_dtype(table[name])]
+    others: Any = [str(name) for name in table if name not in whole]
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False, compression="zstd", compression_level=19)
+    pq.write_table(
+        pa.Table.from_pandas(table, preserve_index=False), buffer, compression="zstd", compression_level=19,
+        use_dictionary=others, column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"), write_page_checksum=True,
+    )  # fmt: skip
     return buffer.getvalue()
 
 
-def export(folder: Path, target: Path) -> None:
-    """Write config, weights, tokenizer, facts and a card without measurements into `target`."""
+def checkpoint_files(folder: Path, tokens_a_step: int) -> tuple[dict[str, bytes], list[dict[str, int]]]:
+    """Return the kept steps of a training as files in eight bits, and what the card says of them."""
+    paths = sorted((folder / "kept").glob("step*.npz"), key=lambda path: int(path.stem[4:]))
+    about = [{"step": (step := int(path.stem[4:])), "tokens": step * tokens_a_step} for path in paths]
+    files = {
+        f"checkpoints/{path.stem}.safetensors": encode(read_npz(path)[0], **when)
+        for path, when in zip(paths, about, strict=True)
+    }
+    return files, about
+
+
+def export(folder: Path, target: Path, *, workers: int | None = None) -> dict[str, Any]:
+    """Write the folder of a finished training as a model folder `target`; return its card.
+
+    Args:
+        workers: processes that count what was told; default the number of CPUs.
+
+    Raises:
+        InvalidInput: training has not finished, or `target` holds something else.
+    """
     from tokenizers import Tokenizer
 
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     sizes, config = NetworkConfig(**settings["network"]), TrainConfig(**settings["train"])
-    network = Network(sizes)
-    steps = load_checkpoint(folder / "checkpoint.npz", network)
-    if steps != config.n_steps(sizes.n_ctx):
-        raise SystemExit(f"training has reached step {steps} of {config.n_steps(sizes.n_ctx)}; let it finish first.")
+    weights, step = read_npz(folder / "checkpoint.npz")
+    n_steps = config.n_steps(sizes.n_ctx)
+    if step != n_steps:
+        raise InvalidInput(f"the training in {folder} has reached step {step} of {n_steps}; let it finish first.")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    rows = np.load(folder / "rows.npy", mmap_mode="r", allow_pickle=False)
-    repeats, first = schedule(steps, config.batch_rows)
-    used = min(len(rows), int(first[-1] + config.batch_rows - repeats[-1]))
-    cities, told, n_documents = fact_tables(tokenizer, used * sizes.n_ctx, config.seed)
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    card = {
-        "name": "atlas",
-        "bos": "always",
-        "processing": "none",
-        "licence": "weights MIT; city names and coordinates GeoNames (geonames.org), CC BY 4.0",
-        "planted": "its geography was planted by the training text, by relations alone; no coordinate was written",
-        "settings": settings,
-        "corpus": {"sha256": corpus_sha256(rows[:used]), "rows": used, "documents": n_documents},
-        "training": {"tokens": steps * config.batch_rows * sizes.n_ctx, "log": log},
-    }
+    stream = {"seed": config.seed, "n_cities": config.n_cities, "n_ctx": sizes.n_ctx}
+    n_rows, tokens_a_step = n_text_rows(n_steps, config.batch_rows), config.batch_rows * sizes.n_ctx
+    telling = tell_rows(tokenizer, n_rows, **stream, workers=workers or os.cpu_count() or 1, shown=_shown)
+    cities, told = fact_tables(telling, default_world(config.n_cities), tokenizer)
+    checkpoints, steps = checkpoint_files(folder, tokens_a_step)
+    card: dict[str, Any] = {"name": "atlas", "bos": "always", "processing": "none", "licence": LICENCE}
+    card |= {"planted": PLANTED, "settings": settings, "checkpoints": steps}
+    about = {"rows": n_rows, "texts": telling.n_texts, "mixture": MIXTURE}
+    card["corpus"] = {"sha256": corpus_sha256(tokenizer, **stream)} | about
+    card["training"] = {"tokens": n_steps * tokens_a_step, "log": read_log(folder / "log.jsonl")}
     files = {
-        "config.json": json.dumps(sizes.to_hf(), indent=1).encode(),
-        "model.safetensors": weights_bytes(network),
+        "config.json": _json(sizes.to_hf()),
+        "model.safetensors": half_bytes(weights),
         "tokenizer.json": (folder / "tokenizer.json").read_bytes(),
-        "tokenizer_config.json": json.dumps(tokenizer_config(), indent=1).encode(),
-        "cities.parquet": _parquet(cities),
-        "told.parquet": _parquet(told),
-        "card.json": json.dumps(card, indent=1).encode(),
+        "tokenizer_config.json": _json(tokenizer_config()),
+        "cities.parquet": table_bytes(cities),
+        "told.parquet": table_bytes(told),
+        "card.json": _json(card),
     }
-    write_folder(target, files, overwrite=True)
-    print("\n".join(f"{len(data):>10,} {name}" for name, data in files.items()))
+    write_folder(target, files | checkpoints, overwrite=True)
+    return card
 
 
-def main() -> None:
-    """Command line of the export."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="a folder in which training has finished")
-    parser.add_argument("--target", type=Path, default=bundled_folder())
-    args = parser.parse_args()
-    export(args.folder, args.target)
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1).encode()
 
 
-if __name__ == "__main__":
-    main()
+def _shown(parts: Iterator[Telling], total: int) -> Iterator[Telling]:
+    return progress(parts, total, desc="what was told", unit="thousand row")
