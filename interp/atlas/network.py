@@ -18,11 +18,11 @@ from torch import Tensor, nn
 class NetworkConfig:
     """Sizes of the network."""
 
-    vocab_size: int = 4096
-    d_model: int = 128
-    n_layers: int = 4
-    n_heads: int = 4
-    d_mlp: int = 384
+    vocab_size: int = 5120
+    d_model: int = 160
+    n_layers: int = 6
+    n_heads: int = 5
+    d_mlp: int = 480
     n_ctx: int = 128
     rope_theta: float = 10000.0
     eps: float = 1e-5
