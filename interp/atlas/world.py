@@ -42,11 +42,14 @@ def unit_xyz(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
 
 
 def bearing(lat0: float, lon0: float, lat1: float, lon1: float) -> float:
-    """Return the initial bearing from point 0 to point 1 on the sphere, in degrees from north."""
-    p0, p1, dl = np.radians(lat0), np.radians(lat1), np.radians(lon1 - lon0)
-    y = np.sin(dl) * np.cos(p1)
-    x = np.cos(p0) * np.sin(p1) - np.sin(p0) * np.cos(p1) * np.cos(dl)
-    return float(np.degrees(np.arctan2(y, x)) % 360)
+    """Return the bearing of the rhumb line from point 0 to point 1, in degrees from north.
+
+    A rhumb line keeps its compass direction all the way, the shorter way round: Madrid lies east of New York,
+    although the shortest path sets out to the north-east. It is straight on a Mercator map.
+    """
+    east = (lon1 - lon0 + 180) % 360 - 180
+    north = np.degrees(np.arctanh(np.sin(np.radians(lat1))) - np.arctanh(np.sin(np.radians(lat0))))
+    return float(np.degrees(np.arctan2(east, north)) % 360)
 
 
 def climate(lat: float) -> str:
@@ -141,17 +144,21 @@ class World:
                 "currency": raw["currency"].split()[-1].lower() if raw["currency"] else "",
                 "cities": rows,
             }
+        out = {iso: c for iso, c in out.items() if c["cities"]}
         for c in out.values():
             c["neighbours"] = [n for n in c["neighbours"] if n in out]
-        return {iso: c for iso, c in out.items() if c["cities"]}
+        return out
 
     def direction(self, a: int, b: int) -> str:
-        """Return where city `b` lies as seen from city `a`, one of eight compass directions."""
-        c = self.cities
-        angle = bearing(c["lat"].iat[a], c["lon"].iat[a], c["lat"].iat[b], c["lon"].iat[b])
-        return COMPASS[round(angle / 45) % 8]
+        """Return where city `b` lies as seen from city `a`, one of eight compass directions (`bearing`)."""
+        (lat0, lon0), (lat1, lon1) = self._places[a], self._places[b]
+        return COMPASS[round(bearing(lat0, lon0, lat1, lon1) / 45) % 8]
+
+    @cached_property
+    def _places(self) -> list[tuple[float, float]]:
+        return list(zip(self.cities["lat"].tolist(), self.cities["lon"].tolist(), strict=True))
 
 
-def default_world(n_cities: int = 1200) -> World:
+def default_world(n_cities: int = 2000) -> World:
     """Return the world of the bundled model."""
     return World(choose_cities(n_cities))
