@@ -1,0 +1,117 @@
+"""One architecture in training: what a `Learner` is asked for by the loop that trains it.
+
+The loop (`interp.sae.trainer`) owns the stream, Adam, the learning rate, the checkpoints and the history, and knows
+no architecture. A learner owns the weights, whatever else decides the next step, the loss and its gradient. It works
+in scaled units (inputs times `input_scale`, targets times `output_scale`) and gives back the SAE of raw ones.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp.errors import InvalidInput
+from interp.sae.coder import SAE
+from interp.sae.config import SaeConfig
+from interp.sae.settings import TrainSettings
+from interp.sae.sparse_grad import Step, Weights
+
+SILENT_FOR = "silent_for"
+"""Name in `Learner.state` of the vectors seen since each latent last fired, int64 [d_sae]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What decides the result beside data, config and settings; each architecture has its own, every field JSON.
+
+    A field that is None until the run is known is filled in by `filled`; what is recorded is filled in.
+    """
+
+    def filled(self, config: SaeConfig, settings: TrainSettings) -> Self:
+        """Return the options with everything left open filled in."""
+        return self
+
+
+class Learner(ABC):
+    """One architecture in training, in scaled units.
+
+    weights: float32 leaf tensors that Adam moves, by name; state: every other tensor that decides the next step
+    (`silent_for` is always there). Both are checkpointed, so nothing else may change from one step to the next.
+    """
+
+    inference: ClassVar[str]
+    """Architecture of the finished SAE, as `SaeConfig` names it."""
+    decoder_norm: ClassVar[str] = "unit"
+    """Lengths of the rows of W_dec of the finished SAE: unit or free."""
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    """Of Adam."""
+
+    def __init__(
+        self, config: SaeConfig, settings: TrainSettings, options: Any, weights: Weights, state: dict[str, Tensor]
+    ) -> None:
+        """Take everything as it is: from `start`, or as it was checkpointed. `config` is the finished SAE's."""
+        self.config, self.settings, self.options = config, settings, options
+        self.weights = weights
+        self.state = {SILENT_FOR: torch.zeros(config.d_sae, dtype=torch.int64)} | state
+
+    @classmethod
+    @abstractmethod
+    def start(
+        cls,
+        config: SaeConfig,
+        settings: TrainSettings,
+        options: Any,
+        x: Tensor,
+        y: Tensor,
+        rng: np.random.Generator,
+    ) -> Self:
+        """Return a learner before its first step.
+
+        Args:
+            options: of this architecture, filled in.
+            x, y: float64 [n, d_in] and [n, d_out], inputs and targets of the first buffer, scaled so that the mean
+                square distance to their mean is d_in (d_out); the same tensor except for a transcoder.
+            rng: for whatever is drawn.
+        """
+
+    @abstractmethod
+    def step(self, x: Tensor, y: Tensor, *, step: int) -> Step:
+        """Return loss and gradient of a batch, float32 [batch, d_in] and [batch, d_out]; `step` counts from 0.
+
+        Called under no_grad. A gradient for every weight; `state` may move, `weights` and the batch may not.
+        """
+
+    @abstractmethod
+    def finished(self, input_scale: float, output_scale: float) -> SAE:
+        """Return the inference form for raw activations: it gives the same latents up to a factor."""
+
+    def constrain(self) -> None:
+        """Change the weights in place after Adam moved them (unit rows, adapted biases); nothing by default."""
+
+    def note_fired(self, fired: Tensor, n: int) -> None:
+        """Count the silence of each latent after a batch of n vectors; called by the loop after each step."""
+        self.state[SILENT_FOR] = torch.where(fired, 0, self.state[SILENT_FOR] + n)
+
+    def dead(self) -> Tensor:
+        """Return bool [d_sae]: latents that have not fired for `settings.dead_after` vectors."""
+        return self.state[SILENT_FOR] >= self.settings.dead_after
+
+    @classmethod
+    def check(cls, config: SaeConfig, options: Any) -> None:
+        """Refuse a config that this architecture does not train. Raises InvalidInput naming the field."""
+        ours = {
+            "architecture": cls.inference,
+            "normalize_activations": "none",
+            "decoder_norm": cls.decoder_norm,
+            "rescale_acts_by_decoder_norm": False,
+        }
+        for name, value in ours.items():
+            if getattr(config, name) != value:
+                raise InvalidInput(
+                    f"training makes SAEs with {name} {value!r}; the config says {getattr(config, name)!r}."
+                )
