@@ -35,7 +35,7 @@ app = App(
     version=__version__,
     suppress_keyboard_interrupt=False,  # main says what an interrupted run has kept
 )
-atlas = App(name="atlas", help="The bundled model: facts, card, check.")
+atlas = App(name="atlas", help="The bundled model: card, check, and how to make it again.")
 app.command(atlas)
 
 
@@ -205,22 +205,124 @@ def train_sae(
 
 
 @atlas.command(name="card")
-def atlas_card() -> None:
-    """Print what was measured of the bundled model, beside its controls. Example: interp atlas card"""
+def atlas_card(*, folder: Path | None = None, write: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Print what was measured of the bundled model, beside its controls.
+
+    Examples:
+      interp atlas card
+      interp atlas card --folder runs/atlas --write
+
+    Parameters
+    ----------
+    folder
+        Folder of a build (see interp atlas build); default the bundled model.
+    write
+        Measure everything first (minutes), and write card.json and README.md.
+    """
+    import json
+
     import pandas as pd
 
-    import interp
+    from interp.errors import InvalidInput
 
-    table: Any = pd.DataFrame(interp.atlas.card()["measured"])
-    _print_table(table[["measure", "value", "ci_low", "ci_high", "n", "random_weights", "chance"]], "atlas")
+    model, saes = _places_of(folder)
+    if write:
+        from interp.atlas.write_card import write_card
+
+        card = write_card(model, saes, say=_say)
+    else:
+        card = json.loads((model / "card.json").read_text(encoding="utf-8"))
+    if not card.get("measured"):
+        raise InvalidInput(f"nothing is measured of {model} yet; measure it: interp atlas card --folder ... --write")
+    _print_table(pd.DataFrame(card["measured"]), str(model))
 
 
 @atlas.command(name="verify")
-def atlas_verify() -> None:
-    """Check every file of the bundled model and SAEs against its hash. Example: interp atlas verify"""
-    from analyses.training import verify_assets
+def atlas_verify(*, folder: Path | None = None) -> int:
+    """Check every file of the bundled model and SAEs, and measure a few figures of its card again.
 
-    _print_table(verify_assets(), "bundled files")
+    Exit code 3 if a file is not what was written or a figure differs, 2 if the card states none.
+    Example: interp atlas verify
+
+    Parameters
+    ----------
+    folder
+        Folder of a build (see interp atlas build); default what is bundled.
+    """
+    from interp.atlas.verify import verify_figures, verify_files
+
+    model, saes = _places_of(folder)
+    _print_table(verify_files(model, saes), str(model.parent))
+    table = verify_figures(model)
+    _print_table(table, "figures of the card, measured again")
+    states = set(table["state"])
+    return 3 if "differs" in states else 2 if "not in the card" in states else 0
+
+
+@atlas.command(name="build")
+def atlas_build(
+    *,
+    folder: Path,
+    small: Annotated[bool, Parameter(negative="")] = False,
+    tokens: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    until: Literal["tokenizer", "training", "model", "saes", "card"] = "card",
+    install: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Make the bundled model again from nothing: tokenizer, training, export, SAEs, card; run again to resume.
+
+    Examples:
+      interp atlas build --folder runs/small --small
+      interp atlas build --folder runs/atlas --device cuda
+
+    Parameters
+    ----------
+    folder
+        Where everything is written; a stage that is finished there is skipped.
+    small
+        A model of 2 layers and 400 cities that shows every stage in a minute or two on one core.
+    tokens
+        Tokens to train on; default those of the bundled model (200,000 with --small).
+    seed
+        Of the weights and the text. Equal seeds give equal weights on one machine.
+    workers
+        Processes that make text; their number changes nothing. Default the number of CPUs.
+    device
+        Where the network is trained.
+    until
+        Last stage to run.
+    install
+        Replace the bundled model and SAEs by these. Without it nothing outside the folder is touched.
+    """
+    import os
+
+    from interp.atlas.build import build, full_plan, small_plan
+    from interp.atlas.build import install as put_in_place
+
+    plan = small_plan(tokens=tokens, seed=seed) if small else full_plan(tokens=tokens, seed=seed, device=device)
+    table = build(folder, plan, until=until, device=device, workers=workers or os.cpu_count() or 1, say=_say)
+    if install:
+        from interp.sources import ASSETS
+
+        put_in_place(folder, ASSETS, say=_say)
+    _print_table(table, str(folder))
+
+
+def _places_of(folder: Path | None) -> tuple[Path, Path]:
+    """Return the folders of the model and of the SAEs: of a build, or what is bundled."""
+    from interp.errors import InvalidInput
+    from interp.sources import ASSETS
+
+    root = ASSETS if folder is None else folder
+    if not (root / "atlas" / "card.json").is_file():
+        raise InvalidInput(f"{root} holds no model in {root / 'atlas'}; expected the folder of interp atlas build.")
+    return root / "atlas", root / "saes"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _print_table(table: pd.DataFrame, title: str) -> None:

@@ -1,19 +1,17 @@
-"""What `interp train-sae` and `interp atlas verify` call: texts to train on, and checks of what is bundled."""
+"""What `interp train-sae` calls: the texts to train on, and the training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from interp.errors import CorruptArtifact, InvalidInput
+from interp.errors import InvalidInput
 
 if TYPE_CHECKING:
     from interp.models import Model
-
-SAE_TEXT_SEED = 2_000_003
 
 
 def train_sae_command(
@@ -31,26 +29,20 @@ def train_sae_command(
     seed: int,
 ) -> pd.DataFrame:
     """Train, evaluate and save an SAE; return the evaluation (metric, value, n, null)."""
+    from interp.atlas import facts
+    from interp.atlas.saes import FreshTexts
     from interp.models import load_model
     from interp.sae import train_sae_on_model
 
     if arch != "topk":
         raise InvalidInput(f"architecture {arch!r} cannot be trained; expected 'topk'.")
     loaded = load_model(model, weights=weights, bos=bos)
-    source = _AtlasTexts() if texts is None and model.partition("@")[0] == "atlas" else _FileTexts(texts, loaded)
+    of_atlas = texts is None and model.partition("@")[0] == "atlas"
+    source = FreshTexts(facts()) if of_atlas else _FileTexts(texts, loaded)
     trained = train_sae_on_model(
         loaded, source, site, d_sae=d_sae, k=k, tokens=tokens, seed=seed, out=out, progress=True
     )
     return trained.evaluation
-
-
-class _AtlasTexts:
-    """Fresh documents of the bundled corpus, as many as are asked for; every iteration is the same."""
-
-    def __iter__(self) -> Iterator[str]:
-        from interp.atlas import facts
-
-        return (text.text for text in facts().texts(SAE_TEXT_SEED))
 
 
 class _FileTexts:
@@ -67,26 +59,3 @@ class _FileTexts:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.lines)
-
-
-def verify_assets() -> pd.DataFrame:
-    """Return one row a bundled folder: path and state; every file is hashed and the golden vectors are computed.
-
-    Raises:
-        CorruptArtifact: a file is not what was shipped.
-    """
-    from interp.atlas.facts import folder
-    from interp.sae import load_sae
-    from interp.store import verify_folder
-
-    rows: list[dict[str, Any]] = []
-    verify_folder(folder())
-    rows.append({"name": "atlas", "state": "done", "checked": "sha256 of every file"})
-    saes = folder().parent / "saes"
-    for path in sorted(saes.glob("*/*")):
-        name = path.relative_to(saes).as_posix()
-        sae = load_sae(name)
-        if not sae.golden_checked:
-            raise CorruptArtifact(f"the bundled SAE {name} has no golden vector; install the package again.")
-        rows.append({"name": name, "state": "done", "checked": "sha256 of every file, golden vector"})
-    return pd.DataFrame(rows)

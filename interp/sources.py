@@ -185,8 +185,8 @@ def _at_step(source: Source, step: str) -> Source:
     except CorruptArtifact as error:
         raise CorruptArtifact(f"{file} is damaged: {error}. Restore the folder from where it came.") from error
     # what was measured is of the final weights
-    card = {key: value for key, value in source.card.items() if key != "measured"} | {"checkpoint": when}
-    return replace(source, name=name, card=card, checkpoint=weights)
+    card = {key: v for key, v in source.card.items() if key not in ("measured", "tables", "figures")}
+    return replace(source, name=name, card=card | {"checkpoint": when}, checkpoint=weights)
 
 
 def _from_module(module: torch.nn.Module) -> Source:

@@ -1,25 +1,23 @@
-"""Measure the bundled model and write what came out into its card (card.json, README.md).
-
-python -m interp.atlas.write_card
-"""
+"""Measure a model that was made as the bundled one, and write what came out into its card (card.json, README.md)."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from interp.atlas.data import corpus_ids, pack
-from interp.atlas.facts import card, facts, folder
-from interp.atlas.measure import measure
-from interp.atlas.prepare import HELD_OUT_SEED
-from interp.store import write_folder
+from interp.atlas.facts import load_facts
+from interp.atlas.saes import TWIN
+from interp.errors import InvalidInput
+from interp.store import verify_folder, write_folder
 
-EVAL_ROWS = 256
-FRESH = "fresh draws of the corpus (short documents recur)"
-UNSEEN = "fresh documents that are not in the training text"
+if TYPE_CHECKING:
+    from interp.sae import SAE
 
 _HEAD = """---
 license: mit
@@ -27,92 +25,181 @@ language: en
 pipeline_tag: text-generation
 ---
 
-# atlas
+# {name}
 
 A {layers}-layer Llama (d_model {d_model}, {heads} heads, {vocab:,} tokens, context {n_ctx}, {parameters:,} parameters)
-trained from scratch on {tokens:,} tokens of generated text about real places, ordinal sequences, random repeats, small
-stories and questions. It exists to test interpretability tools: everything it was told is known
-(`interp.atlas.facts()`).
+trained from scratch on {tokens:,} tokens of generated text: real places, skills in several templates, four languages,
+ordinal sequences, stories, nested brackets and expressions, and random repeats. It exists to test interpretability
+tools: everything it was told, and what was held back, is known (`interp.atlas.facts()`).
 
 **Its geography was planted by the training text**, through relations alone (near, direction, distance, order, time
-difference, country); no coordinate was ever written. {held_out} of its {cities:,} cities are never mentioned.
+difference, country); no coordinate was ever written. {hidden} of its {cities:,} cities are never mentioned, and about a
+tenth of the facts of each kind is stated nowhere.
 
-Every prompt needs the BOS token. Weights: MIT. City names and coordinates: GeoNames (geonames.org), CC BY 4.0.
+Every prompt needs the BOS token. {checkpoints}
+Weights: MIT. City names and coordinates: GeoNames (geonames.org), CC BY 4.0.
 
 ## Measured
 
-Each figure stands beside the same figure for the random-weights twin, and beside chance or the most frequent answer
-where there is one. Intervals are 95 %: Wilson for shares, normal for means over rows.
+Each figure stands beside the same figure of the random-weights twin and beside a baseline that needs no transformer.
+Intervals are 95 %. A figure that could not be had is empty and says why.
 
 """
 
 
-def table_text(table: pd.DataFrame) -> str:
-    """Return the measurements as a Markdown table."""
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured: the bundled card has the defaults."""
 
-    def show(value: float) -> str:
-        return "" if pd.isna(value) else f"{value:.3g}"
+    seed: int = 0
+    n: int = 300
+    """Fresh texts of each kind."""
+    n_train_rows: int = 30_000
+    """Rows of the training text in which n-grams are counted."""
+    n_fresh_rows: int = 256
+    n_pairs: int = 2000
+    """Pairs of cities whose direction is asked."""
+    n_exercises: int = 100
+    """Exercises of each skill."""
+    permutations: int = 999
 
-    lines = [
-        "| measure | value | 95 % interval | n | random weights | chance or majority |",
-        "|---|---|---|---|---|---|",
+
+def measure_folder(
+    folder: Path, saes: Path, effort: Effort, *, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """Return what the card states of the model in `folder` and its SAEs: "measured", "tables" and "figures".
+
+    Args:
+        saes: folder with <model>/<site> and <model>-random/<site>.
+        say: is given a line before each part.
+    """
+    from tokenizers import Tokenizer
+
+    from interp.atlas.figures import figures
+    from interp.atlas.measure.behaviour import measure_behaviour
+    from interp.atlas.measure.probes import probe_rows, probe_table
+    from interp.atlas.measure.rows import card_table
+    from interp.atlas.rows import HELD_OUT_SEED, text_rows
+    from interp.models import load_model
+
+    model, twin = load_model(folder), load_model(folder, weights="random", seed=0)
+    corpus, tokenizer = load_facts(folder).corpus(), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    about = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    seed = about["settings"]["train"]["seed"]
+    n_train = min(effort.n_train_rows, about["corpus"]["rows"])
+    say("measuring losses, heads and tasks")
+    behaviour = measure_behaviour(
+        model, twin, corpus, seed=effort.seed, n=effort.n,
+        train_rows=text_rows(corpus, tokenizer, seed, 0, n_train, n_ctx=model.n_ctx),
+        fresh_rows=text_rows(corpus, tokenizer, HELD_OUT_SEED, 0, effort.n_fresh_rows, n_ctx=model.n_ctx),
+    )  # fmt: skip
+    say("measuring facts and skills")
+    told = _knowledge(model, twin, corpus, effort)
+    say("probing for coordinates")
+    probes = probe_table(model, twin, corpus, seed=effort.seed)
+    say("measuring SAEs")
+    rows = [*told, *probe_rows(probes), *_latents(model, twin, corpus, saes, effort)]
+    tables = {"losses": behaviour.losses, "heads": behaviour.heads, "probes": probes}
+    return {
+        "measured": records(pd.concat([behaviour.rows, card_table(rows)], ignore_index=True)),
+        "tables": {name: records(table) for name, table in tables.items()},
+        "figures": records(figures(model, twin, corpus, tokenizer)),
+    }
+
+
+def _knowledge(model: Any, twin: Any, corpus: Any, effort: Effort) -> list[dict[str, Any]]:
+    from interp.atlas.measure.answers import answer_rows
+    from interp.atlas.measure.directions import direction_rows
+    from interp.atlas.measure.near import near_rows
+    from interp.atlas.measure.transfer import transfer_rows
+
+    return [
+        *answer_rows(model, twin, corpus),
+        *near_rows(model, twin, corpus, seed=effort.seed),
+        *direction_rows(model, twin, corpus, seed=effort.seed, n=effort.n_pairs, per_class=effort.n_pairs // 4),
+        *transfer_rows(model, twin, corpus, seed=effort.seed, n=effort.n_exercises),
     ]
-    for row in table.to_dict("records"):
-        interval = "" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
-        null = row["chance"] if pd.isna(row["majority_answer"]) else row["majority_answer"]
-        cells = [row["measure"], show(row["value"]), interval, f"{row['n']:,}", show(row["random_weights"]), show(null)]
-        lines.append("| " + " | ".join(cells) + " |")
+
+
+def _latents(model: Any, twin: Any, corpus: Any, saes: Path, effort: Effort) -> list[dict[str, Any]]:
+    from interp.atlas.measure.latents import latent_rows
+
+    own, random = (_saes(saes / name) for name in (model.name, model.name + TWIN))
+    return latent_rows(
+        model, twin, corpus.geography, own, random, seed=effort.seed, permutations=effort.permutations
+    )  # fmt: skip
+
+
+def _saes(folder: Path) -> dict[str, SAE]:
+    from interp.sae import load_sae
+
+    paths = sorted(path for path in folder.glob("*") if (path / "cfg.json").is_file())
+    return {f"{folder.name}/{path.name}": load_sae(path) for path in paths}
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON values; NaN becomes null."""
+    text: Any = table.to_json(orient="records", double_precision=15)
+    return json.loads(text)
+
+
+def table_text(rows: list[dict[str, Any]]) -> str:
+    """Return the rows of a card as a Markdown table."""
+    head = "measure | group | value | 95 % interval | n | unit | random weights | baseline".split(" | ")
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        interval = "" if row["ci_low"] is None else f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
+        value = row["status"] if row["value"] is None else _number(row["value"])
+        baseline = "" if row["baseline"] is None else f"{_number(row['baseline'])} ({row['baseline_name']})"
+        cells = [row["measure"], row["group"], value, interval, f"{row['n']:,}", row["unit"]]
+        cells += [_number(row["random_weights"]), baseline]
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def card_text(settings: dict[str, Any], table: pd.DataFrame, n_parameters: int) -> str:
-    """Return the model card in Markdown."""
-    sizes, seen = settings["settings"]["network"], facts().cities["seen"].to_numpy()
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def card_text(card: dict[str, Any], *, n_parameters: int, n_cities: int, n_hidden: int) -> str:
+    """Return the model card in Markdown: what the model is, and every row that was measured."""
+    sizes = card["settings"]["network"]
+    steps = [f"`{card['name']}@step{c['step']}` ({c['tokens']:,} tokens)" for c in card.get("checkpoints", [])]
+    earlier = f"Earlier steps of its training, in eight bits: {', '.join(steps)}." if steps else ""
     head = _HEAD.format(
-        layers=sizes["n_layers"],
-        d_model=sizes["d_model"],
-        heads=sizes["n_heads"],
-        vocab=sizes["vocab_size"],
-        n_ctx=sizes["n_ctx"],
-        parameters=n_parameters,
-        tokens=settings["training"]["tokens"],
-        held_out=int((~seen).sum()),
-        cities=len(seen),
-    )
-    return head + table_text(table)
+        name=card["name"], layers=sizes["n_layers"], d_model=sizes["d_model"], heads=sizes["n_heads"],
+        vocab=sizes["vocab_size"], n_ctx=sizes["n_ctx"], parameters=n_parameters, tokens=card["training"]["tokens"],
+        hidden=n_hidden, cities=n_cities, checkpoints=earlier,
+    )  # fmt: skip
+    return head + table_text(card["measured"])
 
 
-def unseen_rows(tokenizer: Any, settings: dict[str, Any], rows: int, n_ctx: int) -> np.ndarray:
-    """Return uint16 [rows, n_ctx] of fresh documents none of which is, word for word, a document of the training."""
-    corpus = facts().corpus()
-    seed, number = settings["settings"]["train"]["seed"], settings["corpus"]["documents"]
-    trained = {hash(corpus.document(seed, i).text) for i in range(number)}
-    fresh = (text.text for text in corpus.documents(HELD_OUT_SEED) if hash(text.text) not in trained)
-    return pack((tokenizer.encode(text).ids for text in fresh), rows * n_ctx, n_ctx)
+def write_card(
+    folder: Path, saes: Path, *, effort: Effort | None = None, say: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
+    """Measure the model in `folder` and write card.json and README.md beside its other files; return the card.
+
+    Raises:
+        InvalidInput: `folder` was not exported as the bundled model was.
+        CorruptArtifact: a file of it is not what was written.
+    """
+    if not (folder / "card.json").is_file():
+        raise InvalidInput(f"{folder} has no card.json; expected a folder that `interp atlas build` exported.")
+    names = [name for name in verify_folder(folder)["files"] if name != "README.md"]
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card |= measure_folder(folder, saes, effort or Effort(), say=say)
+    seen = load_facts(folder).cities["seen"].to_numpy()
+    n_parameters = _n_parameters(folder)
+    text = card_text(card, n_parameters=n_parameters, n_cities=len(seen), n_hidden=int((~seen).sum()))
+    files = {name: (folder / name).read_bytes() for name in names}
+    files |= {"card.json": json.dumps(card, indent=1).encode(), "README.md": text.encode()}
+    write_folder(folder, files, overwrite=True)
+    return card
 
 
-def main() -> None:
-    """Measure and write."""
-    from tokenizers import Tokenizer
+def _n_parameters(folder: Path) -> int:
+    from safetensors import safe_open
 
-    from interp.models import load_model
-
-    model, twin = load_model("atlas"), load_model("atlas", weights="random", seed=0)
-    tokenizer = Tokenizer.from_file(str(folder() / "tokenizer.json"))
-    settings = card()
-    texts = {
-        FRESH: pack(corpus_ids(tokenizer, HELD_OUT_SEED), EVAL_ROWS * model.n_ctx, model.n_ctx),
-        UNSEEN: unseen_rows(tokenizer, settings, EVAL_ROWS, model.n_ctx),
-    }
-    table = measure(model, twin, facts(), texts)
-    records: Any = table.to_json(orient="records")  # NaN becomes null
-    settings["measured"] = json.loads(records)
-    files = {p.name: p.read_bytes() for p in sorted(folder().iterdir()) if p.name not in ("manifest.json", "README.md")}
-    files["card.json"] = json.dumps(settings, indent=1).encode()
-    files["README.md"] = card_text(settings, table, model.n_parameters).encode()
-    write_folder(folder(), files, overwrite=True)
-    print(table_text(table))
-
-
-if __name__ == "__main__":
-    main()
+    with safe_open(folder / "model.safetensors", framework="np") as tensors:
+        shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118 - no mapping
+    return sum(math.prod(shape) for shape in shapes)

@@ -298,7 +298,7 @@ def stepped(folder, tmp_path_factory):
     early = {s: dict(tiny_module("llama", SIZES, seed=s).named_parameters()) for s in (20, 100)}
     weights = {step: {name: p.detach().numpy() for name, p in state.items()} for step, state in early.items()}
     files: dict = {p.name: p.read_bytes() for p in folder.iterdir()}
-    files["card.json"] = json.dumps({"bos": "always", "measured": [{"value": 1}]}).encode()
+    files["card.json"] = json.dumps({"bos": "always", "measured": [1], "tables": {}, "figures": [2]}).encode()
     for step, state in weights.items():
         files[f"checkpoints/step{step}.safetensors"] = encode(state, step=step, tokens=64 * step)
     write_folder(path, files)
