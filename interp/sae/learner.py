@@ -90,7 +90,7 @@ class Learner(ABC):
     def finished(self, input_scale: float, output_scale: float) -> SAE:
         """Return the inference form for raw activations: it gives the same latents up to a factor."""
 
-    def constrain(self) -> None:
+    def constrain(self) -> None:  # noqa: B027  most learners constrain, some have nothing to
         """Change the weights in place after Adam moved them (unit rows, adapted biases); nothing by default."""
 
     def note_fired(self, fired: Tensor, n: int) -> None:
