@@ -44,12 +44,17 @@ def sites_of(model: Model, reading: Reading) -> list[str]:
 
 
 def hubs(geo: Geography, n: int = 3) -> list[str]:
-    """Return the largest cities of the texts on `n` different continents: what a city is asked to lie from."""
-    found: dict[str, str] = {}
-    for row in geo.world.cities["population"].to_numpy()[geo.world.seen].argsort(kind="stable")[::-1]:
-        city = int(geo.world.seen[row])
-        found.setdefault(geo.country_of(city)["continent"], geo.names[city])
-    return list(found.values())[:n]
+    """Return the largest cities of the texts on `n` different continents: what a city is asked to lie from.
+
+    Where there are fewer continents, the next largest cities follow.
+    """
+    first, others, met = [], [], set()
+    for at in geo.world.cities["population"].to_numpy()[geo.world.seen].argsort(kind="stable")[::-1]:
+        row = int(geo.world.seen[at])
+        continent = geo.country_of(row)["continent"]
+        (others if continent in met else first).append(geo.names[row])
+        met.add(continent)
+    return [*first, *others][:n]
 
 
 def read(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from interp.atlas.corpus import Geography
 from interp.atlas.measure.readings import READINGS, Reading, hubs, read, sites_of
+from interp.atlas.world import World, default_world
 from interp.capturing import capture
 from interp.testing import tiny_model
 
@@ -71,3 +73,9 @@ def test_hubs_are_large_seen_cities_of_different_continents():
     assert len({geo.country_of(row)["continent"] for row in rows}) == 3
     assert set(rows) <= set(geo.world.seen.tolist())
     assert rows[0] == geo.world.seen[0]  # the cities are in order of population
+
+
+def test_a_world_of_one_continent_has_its_largest_cities_as_hubs():
+    cities = default_world(400).cities
+    asia = cities[cities["country"].isin(["CN", "IN", "JP"]) & cities["seen"]].reset_index(drop=True)
+    assert hubs(Geography(World(asia))) == asia["name"].tolist()[:3]
