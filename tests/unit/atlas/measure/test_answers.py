@@ -8,8 +8,9 @@ import torch
 
 from interp.atlas.measure import answers
 from interp.atlas.measure.answers import answered, candidate_nats, chosen, name_tokens, question_rows, said
-from interp.atlas.measure.questions import Question
+from interp.atlas.measure.questions import CITY_PROMPTS, Question
 from interp.errors import InvalidInput
+from interp.models import load_model
 from interp.testing import tiny_model
 from interp.tokens import encode
 
@@ -86,6 +87,26 @@ def test_decoding_in_batches_is_that_of_a_walk_through_the_table_of_next_tokens(
         expected.append(word[:-1] if word[-1] == "." else "")
     assert said(PlantedModel(logits, n_ctx=64), prompts, max_tokens=16) == expected
     assert any(expected)
+
+
+def test_a_trained_model_says_what_it_says_one_token_at_a_time():
+    model = load_model("atlas")
+    prompts = [CITY_PROMPTS["country"].format(name=name) for name in ("Paris", "Lima", "Kyiv", "Surabaya", "Oslo")]
+    prompts += [f"Question: What comes after {word}? Answer:" for word in ("Monday", "ten", "July")]
+    expected = []
+    for prompt in prompts:
+        ids = model.tokenizer(prompt)["input_ids"]
+        start = len(ids)
+        while len(ids) < start + 24 and "." not in model.tokenizer.decode(ids[start:]):
+            with torch.no_grad():
+                ids = [*ids, int(model.logits(torch.tensor([ids]))[0, -1].argmax())]
+        spoken, stop, _ = model.tokenizer.decode(ids[start:]).partition(".")
+        expected.append(spoken.strip() if stop else "")
+    assert said(model, prompts) == expected
+    known = [Question("", p, f" {a}") for p, a in zip(prompts, expected, strict=True) if a]
+    assert len(known) >= 4
+    assert answered(model, known).all()
+    assert not answered(model, [Question("", q.prompt, f"{q.answer}s") for q in known]).any()
 
 
 def test_nats_of_candidates_are_those_of_transformers_one_by_one():
