@@ -43,9 +43,12 @@ class SAE(torch.nn.Module, ABC):
     b_enc: Tensor
     W_dec: Tensor
     b_dec: Tensor
+    W_skip: Tensor
 
     def __init__(self, config: SaeConfig, weights: Mapping[str, Tensor]) -> None:
         """Take the weights of an SAE: W_enc [d_in, d_sae], b_enc [d_sae], W_dec [d_sae, d_in], b_dec [d_in].
+
+        Of a transcoder W_dec is [d_sae, d_out], b_dec [d_out] and, with a skip connection, W_skip [d_out, d_in].
 
         Raises:
             InvalidInput: another architecture's config.
@@ -62,8 +65,9 @@ class SAE(torch.nn.Module, ABC):
     @classmethod
     def shapes(cls, config: SaeConfig) -> dict[str, tuple[int, ...]]:
         """Return the shape of each weight under its file name."""
-        d_in, d_sae = config.d_in, config.d_sae
-        return {"W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+        d_in, d_sae, d_out = config.d_in, config.d_sae, config.width_out
+        skip = {"W_skip": (d_out, d_in)} if config.skip_connection else {}
+        return {"W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_out), "b_dec": (d_out,)} | skip
 
     def encode(self, x: Tensor | np.ndarray) -> Tensor:
         """Return the latents, float32 [batch, d_sae], of activations [batch, d_in] (any float type).
@@ -83,23 +87,42 @@ class SAE(torch.nn.Module, ABC):
         return SparseLatents(torch.gather(values, 1, order), indices)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return the reconstruction, float32 [batch, d_in], of latents [batch, d_sae].
+        """Return the reconstruction, float32 [batch, d_out], of latents [batch, d_sae] (d_out is d_in of an SAE).
 
         Raises:
-            InvalidInput: the SAE normalises each token, whose mean and scale the latents do not hold.
+            InvalidInput: the SAE normalises each token or has a skip connection, for which latents are not enough.
         """
         if self.config.normalize_activations != "none":
             raise InvalidInput(
                 f"an SAE with normalize_activations {self.config.normalize_activations!r} cannot decode latents alone "
-                "(the scale of each token is lost); call sae(x) for the reconstruction."
+                "(the scale of each token is lost); call sae(x), or sae.reconstruct(x, latents)."
+            )
+        if self.config.skip_connection:
+            raise InvalidInput(
+                "a transcoder with a skip connection cannot decode latents alone (the skipped part comes from the "
+                "input); call transcoder(x), or transcoder.reconstruct(x, latents)."
             )
         return self._decode(latents.to(torch.float32))
 
+    def reconstruct(self, x: Tensor | np.ndarray, latents: Tensor) -> Tensor:
+        """Return what the SAE makes, float32 [batch, d_out], of x [batch, d_in] with these latents [batch, d_sae].
+
+        With `latents = sae.encode(x)` it is `sae(x)`; with edited latents it is the edited reconstruction, under the
+        mean and scale of x where tokens are normalised, and with the skipped part of x in a skip transcoder.
+
+        Raises:
+            SaeMismatch: the activations have another width. NonFinite: a row holds NaN or infinity.
+        """
+        rows = self._checked(x)
+        _, mean, scale = self._normalised(rows)
+        out = self._decode(latents.to(rows))
+        if scale is not None and mean is not None:
+            out = out * scale + mean
+        return out + rows @ self.W_skip.T if self.config.skip_connection else out
+
     def forward(self, x: Tensor | np.ndarray) -> Tensor:
-        """Return the reconstruction, float32 [batch, d_in], of activations [batch, d_in]."""
-        rows, mean, scale = self._normalised(self._checked(x))
-        out = self._decode(self._encode(rows))
-        return out if scale is None or mean is None else out * scale + mean
+        """Return the reconstruction, float32 [batch, d_out], of activations [batch, d_in]."""
+        return self.reconstruct(x, self.encode(x))
 
     def weights(self) -> dict[str, Tensor]:
         """Return the float32 weights under their file names (the SAE's own tensors, not copies)."""

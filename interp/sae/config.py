@@ -2,7 +2,8 @@
 
 Two SAEs with the same weights and one convention apart (is the decoder bias subtracted from the input? how many
 latents are kept?) give different latents and no error. So a config has no defaults, a file whose convention is
-missing or unknown is refused by name, and what has been folded into the weights is written down.
+missing or unknown is refused by name, and what has been folded into the weights is written down. The fields that
+only some kinds of SAE have (`OPTIONAL`) are null for the others, and are then not written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from interp.sites import Site
 
 ACTIVATIONS = {"topk": "topk", "standard": "relu", "jumprelu": "jumprelu", "gated": "gated"}
 """The one activation of each architecture that this package computes."""
+
+OPTIONAL = ("d_out", "skip_connection", "site_out", "hook_name_out", "n_heads")
+"""Fields of transcoders and of SAEs on the heads of a layer."""
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "architecture": tuple(ACTIVATIONS),
@@ -70,6 +74,16 @@ class SaeConfig:
     """Tokens in a training row."""
     dtype: str
     """Type of the stored weights; the arithmetic is float32 whatever it says."""
+    d_out: int | None = None
+    """Width of what a transcoder writes; None: an SAE, which writes what it reads."""
+    skip_connection: bool | None = None
+    """Of a transcoder: whether x W_skip^T is added to what is decoded. None: an SAE."""
+    site_out: str | None = None
+    """Of a transcoder: where it writes, as in 'mlp_out.2'."""
+    hook_name_out: str | None = None
+    """The same place under its TransformerLens name."""
+    n_heads: int | None = None
+    """Heads whose vectors are concatenated, head-major, into the d_in values of a token; None: not stated."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -87,7 +101,7 @@ class SaeConfig:
         scale = self.input_scale
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
             raise InvalidInput(f"input_scale is a positive number, not {scale!r}.")
-        for name in ("hook_name", "model_name", "model_fingerprint"):
+        for name in ("hook_name", "hook_name_out", "model_name", "model_fingerprint"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):
                 raise InvalidInput(f"{name} is a name or null, not {value!r}.")
@@ -95,19 +109,31 @@ class SaeConfig:
             Site.parse(self.site)
         if self.context_size is not None:
             _check_count("context_size", self.context_size)
+        _check_transcoder(self)
+        _check_heads(self)
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it predicts the activations of another place instead of those that it reads."""
+        return self.d_out is not None
+
+    @property
+    def width_out(self) -> int:
+        """Width of what it writes."""
+        return self.d_in if self.d_out is None else self.d_out
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field under its own name, ready for JSON."""
-        return asdict(self)
+        """Return every field under its own name, ready for JSON; those of `OPTIONAL` only where they are not null."""
+        return {key: value for key, value in asdict(self).items() if value is not None or key not in OPTIONAL}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SaeConfig:
-        """Build a config from all of its fields; unknown and missing keys are refused by name.
+        """Build a config from all of its fields (those of `OPTIONAL` may be left out); others are refused by name.
 
         Raises:
             InvalidInput: a key is unknown or missing, or a value is not allowed.
         """
-        refuse_keys(values, [f.name for f in fields(cls)], what="SAE config")
+        refuse_keys({**dict.fromkeys(OPTIONAL), **values}, [f.name for f in fields(cls)], what="SAE config")
         return cls(**values)
 
     def with_(self, **changes: Any) -> SaeConfig:
@@ -170,3 +196,31 @@ def _check_k(config: SaeConfig) -> None:
     _check_count("k", config.k)
     if config.k is not None and config.k > config.d_sae:
         raise InvalidInput(f"k = {config.k} is more than the {config.d_sae} latents there are.")
+
+
+def _check_transcoder(config: SaeConfig) -> None:
+    if config.d_out is None:
+        given = [n for n in ("skip_connection", "site_out", "hook_name_out") if getattr(config, n) is not None]
+        if given:
+            raise InvalidInput(f"{given[0]} belongs to a transcoder, which also has d_out; an SAE has it null.")
+        return
+    _check_count("d_out", config.d_out)
+    if not isinstance(config.skip_connection, bool):
+        raise InvalidInput(f"skip_connection of a transcoder is true or false, not {config.skip_connection!r}.")
+    if config.site_out is not None:
+        Site.parse(config.site_out)
+    if config.apply_b_dec_to_input:
+        raise InvalidInput("apply_b_dec_to_input is false for a transcoder: its b_dec is of the place it writes to.")
+    if config.normalize_activations != "none":
+        raise InvalidInput(
+            f"normalize_activations {config.normalize_activations!r} is not computed for a transcoder, whose output "
+            "has another mean and scale than its input."
+        )
+
+
+def _check_heads(config: SaeConfig) -> None:
+    if config.n_heads is None:
+        return
+    _check_count("n_heads", config.n_heads)
+    if config.d_in % config.n_heads:
+        raise InvalidInput(f"n_heads = {config.n_heads} does not divide d_in = {config.d_in}.")

@@ -50,8 +50,10 @@ def evaluate_sae(
         are shares of latents, not means over rows, and have no interval.
 
     Raises:
-        InvalidInput: fewer than 2 rows. SaeMismatch: another width. NonFinite: NaN or infinity.
+        InvalidInput: fewer than 2 rows, or a transcoder. SaeMismatch: another width. NonFinite: NaN or infinity.
     """
+    if sae.config.is_transcoder:  # its output is not to be compared with its input
+        raise InvalidInput("evaluate_sae compares with what was read; a transcoder predicts another place.")
     chunks = _chunks(activations)
     first = next(chunks, None)
     if first is None:
@@ -63,7 +65,7 @@ def evaluate_sae(
     while first is not None:
         weights = boot_rng.poisson(1.0, size=(len(first), n_boot)).astype(np.float64)
         latents = sae.encode(first)
-        ours.add(first, latents, _reconstruct(sae, first, latents), weights)
+        ours.add(first, latents, sae.reconstruct(first, latents), weights)
         theirs.add(first, *rival(first), weights[:, :0])
         first = next(chunks, None)
     if ours.n < 2:
@@ -191,10 +193,6 @@ def _table(ours: _Sums, theirs: _Sums, seed: int, n_boot: int, confidence: float
     table = pd.DataFrame(rows).assign(n=ours.n, seed=seed, n_boot=n_boot)
     names = ("metric", "value", "ci_low", "ci_high", "null_mean_predictor", "null_random_sae", "n", "seed", "n_boot")
     return table.loc[:, [*names, "status"]]
-
-
-def _reconstruct(sae: SAE, rows: Tensor, latents: Tensor) -> Tensor:
-    return sae.decode(latents) if sae.config.normalize_activations == "none" else sae(rows)
 
 
 def _chunks(activations: Any) -> Iterator[Tensor]:

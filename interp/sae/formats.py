@@ -18,7 +18,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from interp.errors import CorruptArtifact, InvalidInput, SaeMismatch
-from interp.sae.config import ACTIVATIONS, SaeConfig, refuse_keys
+from interp.sae.config import ACTIVATIONS, OPTIONAL, SaeConfig, refuse_keys
 from interp.sites import Site
 
 Files = Mapping[str, bytes]
@@ -277,7 +277,7 @@ def _build(
         if key in stated and stated[key] not in (None, value) and key in _STATED_BY_FILE:
             raise SaeMismatch(f"declared {key} {value!r}; {what} says {stated[key]!r}.")
     merged = {**stated, **(declare or {})}
-    refuse_keys(merged, [f.name for f in fields(SaeConfig)], what=what)
+    refuse_keys({**dict.fromkeys(OPTIONAL), **merged}, [f.name for f in fields(SaeConfig)], what=what)
     return SaeConfig.from_dict(merged)
 
 

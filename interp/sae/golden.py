@@ -41,7 +41,9 @@ def make_golden(sae: SAE, inputs: np.ndarray | Tensor | None = None, *, seed: in
     rng = np.random.default_rng(seed)
     if inputs is None:
         noise = rng.standard_normal((CANDIDATES, sae.config.d_in)) / sae.config.input_scale
-        candidates = torch.from_numpy(noise).float() + sae.b_dec.cpu()
+        candidates = torch.from_numpy(noise).float()
+        if not sae.config.is_transcoder:  # whose b_dec is of the place it writes to
+            candidates = candidates + sae.b_dec.cpu()
     else:
         candidates = torch.as_tensor(inputs)[:CANDIDATES].detach().to("cpu", torch.float32)
     rows = candidates[_steady(sae, candidates, rng)][:N_ROWS].contiguous()
@@ -72,7 +74,10 @@ def check_golden(sae: SAE, data: bytes) -> None:
     """
     expected, stated = _parse(data)
     now = sae.config.to_dict()
-    changed = [f"{key} was {stated.get(key)!r}, now {now.get(key)!r}" for key in now if stated.get(key) != now[key]]
+    keys = dict.fromkeys([*now, *stated])
+    changed = [
+        f"{key} was {stated.get(key)!r}, now {now.get(key)!r}" for key in keys if stated.get(key) != now.get(key)
+    ]
     if changed:
         raise SaeMismatch(f"the config is not the one this SAE was saved with: {'; '.join(changed)}.")
     compare_golden(sae, expected)

@@ -174,3 +174,39 @@ def test_empty_batch_gives_empty_latents(make_sae):
         empty = np.zeros((0, 12), dtype=np.float32)
         assert sae.encode(empty).shape == (0, 40)
         assert len(sae.encode_sparse(empty).values) == 0
+
+
+def transcoder_config(architecture, **stated):
+    return config_of(architecture, apply_b_dec_to_input=False, **({"d_out": 9, "skip_connection": True} | stated))
+
+
+@pytest.mark.parametrize("architecture", CLASSES)
+@pytest.mark.parametrize("skip", [True, False])
+def test_transcoder_equals_its_formula(architecture, skip):
+    sae = random_sae(transcoder_config(architecture, skip_connection=skip))
+    w = {name: value.numpy().astype(np.float64) for name, value in sae.weights().items()}
+    assert w["W_dec"].shape == (40, 9)
+    np.testing.assert_allclose(sae.encode(X).numpy(), brute_force(sae, X), rtol=1e-5, atol=1e-5)
+    expected = brute_force(sae, X) @ w["W_dec"] + w["b_dec"]
+    if skip:
+        expected += X.astype(np.float64) @ w["W_skip"].T
+    np.testing.assert_allclose(sae(X).numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_skip_transcoder_cannot_decode_latents_alone():
+    sae = random_sae(transcoder_config("topk"))
+    with pytest.raises(InvalidInput, match="skipped part comes from the input"):
+        sae.decode(sae.encode(X))
+    without = random_sae(transcoder_config("topk", skip_connection=False))
+    assert torch.equal(without.decode(without.encode(X)), without(X))
+
+
+@pytest.mark.parametrize("normalize", ["none", "layer_norm"])
+def test_reconstruct_with_its_own_latents_is_forward_and_with_others_is_not(normalize):
+    sae = random_sae(config_of("standard", normalize_activations=normalize))
+    latents = sae.encode(X)
+    assert torch.equal(sae.reconstruct(X, latents), sae(X))
+    edited = latents.clone()
+    edited[:, 3] += 2.0
+    scale = torch.from_numpy(X).std(dim=1, keepdim=True) if normalize == "layer_norm" else 1.0
+    torch.testing.assert_close(sae.reconstruct(X, edited) - sae(X), 2.0 * scale * sae.W_dec[3].expand(25, -1))

@@ -141,3 +141,9 @@ def test_density_is_the_share_of_rows(trained):
 def test_rows_that_cannot_be_judged_are_refused(trained, rows, error):
     with pytest.raises(error):
         evaluate_sae(trained, rows, seed=0)
+
+
+def test_transcoder_is_not_judged_by_what_it_reads(make_sae):
+    sae = make_sae("standard", apply_b_dec_to_input=False, d_out=12, skip_connection=False)
+    with pytest.raises(InvalidInput, match="a transcoder predicts another place"):
+        evaluate_sae(sae, np.zeros((5, 12), dtype=np.float32), seed=0)
