@@ -125,13 +125,74 @@ def test_points_lists_hooks(error_of):
 def test_the_card_is_printed(error_of):
     code, text = error_of("atlas", "card")
     assert code == 0
-    assert "loss on fresh draws" in text
+    assert "loss" in text
+    assert "random_weights" in text
 
 
-def test_bundled_files_are_whole(error_of):
+def test_bundled_files_are_whole_and_the_figures_of_the_card_are_found_again(error_of):
     code, text = error_of("atlas", "verify")
-    assert code == 0
     assert text.count("done") >= 5
+    assert text.count("\tok") == 4
+    assert code == 0
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A folder as a build leaves it, with a card that states nothing, and no need to compute anything."""
+    import pandas as pd
+
+    (tmp_path / "atlas").mkdir()
+    (tmp_path / "atlas" / "card.json").write_text("{}")
+    files = pd.DataFrame([("atlas", "done", "sha256")], columns=["name", "state", "checked"])
+    monkeypatch.setattr("interp.atlas.verify.verify_files", lambda *_: files)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"), [(["ok", "ok"], 0), (["ok", "differs"], 3), (["differs", "not in the card"], 3),
+                             (["ok", "not in the card"], 2)],
+)  # fmt: skip
+def test_a_figure_that_differs_decides_the_exit_code(error_of, made, monkeypatch, states, expected):
+    import pandas as pd
+
+    table = pd.DataFrame({"figure": states, "state": states})
+    monkeypatch.setattr("interp.atlas.verify.verify_figures", lambda folder: table)
+    assert error_of("atlas", "verify", "--folder", str(made))[0] == expected
+
+
+def test_a_card_without_measurements_says_how_to_get_them(error_of, made):
+    code, text = error_of("atlas", "card", "--folder", str(made))
+    assert code == 2
+    assert "--write" in text
+
+
+@pytest.mark.parametrize("command", ["card", "verify"])
+def test_a_folder_without_a_model_is_refused(error_of, tmp_path, command):
+    code, text = error_of("atlas", command, "--folder", str(tmp_path))
+    assert code == 2
+    assert "interp atlas build" in text
+
+
+def test_build_gives_the_plan_its_options_and_installs_only_when_asked(error_of, tmp_path, monkeypatch):
+    import pandas as pd
+
+    from interp.sources import ASSETS
+
+    calls = []
+    monkeypatch.setattr(
+        "interp.atlas.build.build",
+        lambda folder, plan, **options: calls.append((folder, plan, options)) or pd.DataFrame({"stage": ["card"]}),
+    )
+    monkeypatch.setattr("interp.atlas.build.install", lambda folder, assets, **_: calls.append((folder, assets)))
+    given = ("--folder", str(tmp_path), "--small", "--tokens", "5000", "--seed", "3", "--workers", "2")
+    assert error_of("atlas", "build", *given, "--until", "model")[0] == 0
+    (folder, plan, options), *more = calls
+    assert not more
+    assert (folder, plan.train.tokens, plan.train.seed, plan.network.n_layers) == (tmp_path, 5000, 3, 2)
+    assert (options["until"], options["workers"], options["device"]) == ("model", 2, "cpu")
+    assert error_of("atlas", "build", "--folder", str(tmp_path), "--install")[0] == 0
+    assert calls[2] == (tmp_path, ASSETS)
+    assert calls[1][1].network.n_layers > 2
 
 
 def test_json_is_not_needed_to_read_a_card():
