@@ -19,7 +19,7 @@ import pandas as pd
 from interp.atlas.corpus import MIXTURE
 from interp.atlas.eight_bit import encode
 from interp.atlas.network import NetworkConfig
-from interp.atlas.rows import corpus_sha256, schedule
+from interp.atlas.rows import PHASES, Phases, corpus_sha256, schedule
 from interp.atlas.tokenizer import tokenizer_config
 from interp.atlas.told import Telling, tell_rows
 from interp.atlas.train import TrainConfig
@@ -66,9 +66,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [line for _, line in sorted({line["step"]: line for line in lines}.items())]
 
 
-def n_text_rows(n_steps: int, batch_rows: int) -> int:
+def n_text_rows(n_steps: int, batch_rows: int, phases: Phases = PHASES) -> int:
     """Return how many rows of text the steps of a training read, from row 0 on without a gap."""
-    repeats, first = schedule(n_steps, batch_rows)
+    repeats, first = schedule(n_steps, batch_rows, phases)
     return int(first[-1] + batch_rows - repeats[-1])
 
 
@@ -124,7 +124,7 @@ def export(folder: Path, target: Path, *, workers: int | None = None) -> dict[st
         raise InvalidInput(f"the training in {folder} has reached step {step} of {n_steps}; let it finish first.")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     stream = {"seed": config.seed, "n_cities": config.n_cities, "n_ctx": sizes.n_ctx}
-    n_rows, tokens_a_step = n_text_rows(n_steps, config.batch_rows), config.batch_rows * sizes.n_ctx
+    n_rows, tokens_a_step = n_text_rows(n_steps, config.batch_rows, config.phases), config.batch_rows * sizes.n_ctx
     telling = tell_rows(tokenizer, n_rows, **stream, workers=workers or os.cpu_count() or 1, shown=_shown)
     cities, told = fact_tables(telling, default_world(config.n_cities), tokenizer)
     checkpoints, steps = checkpoint_files(folder, tokens_a_step)

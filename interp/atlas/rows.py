@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
@@ -21,6 +20,10 @@ from interp.atlas.corpus import Corpus, Text
 from interp.atlas.world import default_world
 
 BOS_ID, PAD_ID, N_SPECIAL = 0, 1, 2
+Phases = Sequence[tuple[float, float]]
+"""Stretches of a training: the share of the steps, and of their rows the share of random repeats."""
+# the repeat-heavy stretch comes while the learning rate is still high: an induction head forms there or not at all
+PHASES: Phases = ((0.10, 0.10), (0.20, 0.5), (0.70, 0.08))
 IGNORE = -100
 HELD_OUT_SEED = 1_000_003
 """Rows of this seed are another stream of texts, for evaluation."""
@@ -134,29 +137,17 @@ def repeat_row(rng: np.random.Generator, n_ctx: int, vocab: int) -> tuple[np.nda
     return ids[:-1], targets
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training: its share of the tokens and of them the share of random repeats."""
-
-    share: float
-    repeats: float
-
-
-# the repeat-heavy stretch comes while the learning rate is still high: an induction head forms there or not at all
-PHASES = (Phase(0.10, 0.10), Phase(0.10, 0.5), Phase(0.80, 0.08))
-
-
-def repeats_at(progress: float, phases: tuple[Phase, ...] = PHASES) -> float:
+def repeats_at(progress: float, phases: Phases = PHASES) -> float:
     """Return the share of random-repeat rows at a point of the training (0 to 1)."""
     edge = 0.0
-    for phase in phases:
-        edge += phase.share
+    for share, repeats in phases:
+        edge += share
         if progress < edge:
-            return phase.repeats
-    return phases[-1].repeats
+            return repeats
+    return phases[-1][1]
 
 
-def schedule(n_steps: int, batch: int, phases: tuple[Phase, ...] = PHASES) -> tuple[np.ndarray, np.ndarray]:
+def schedule(n_steps: int, batch: int, phases: Phases = PHASES) -> tuple[np.ndarray, np.ndarray]:
     """Return for each step the number of repeat rows and the first row of text, int64 [n_steps] each."""
     repeats = np.array([round(repeats_at(t / n_steps, phases) * batch) for t in range(n_steps)])
     return repeats, np.concatenate([[0], np.cumsum(batch - repeats)[:-1]])

@@ -20,7 +20,17 @@ import torch.nn.functional as F
 
 from interp.atlas.corpus import Corpus
 from interp.atlas.network import Network, NetworkConfig
-from interp.atlas.rows import HELD_OUT_SEED, IGNORE, RowStream, batch_at, repeat_row, schedule, text_rows
+from interp.atlas.rows import (
+    HELD_OUT_SEED,
+    IGNORE,
+    PHASES,
+    Phases,
+    RowStream,
+    batch_at,
+    repeat_row,
+    schedule,
+    text_rows,
+)
 from interp.atlas.world import default_world
 from interp.errors import InvalidInput
 from interp.store import atomic_write_bytes
@@ -48,6 +58,8 @@ class TrainConfig:
     keep: tuple[float, ...] = (0.03, 0.1, 0.3)
     """Points of the training (shares of the steps) whose weights are kept: early, and before and after the repeat-heavy
     phase of the mixture."""
+    phases: Phases = PHASES
+    """Shares of the steps, each with its share of random repeats."""
     eval_every: int = 200
     checkpoint_every: int = 100
 
@@ -182,7 +194,7 @@ def train(
     (folder / "kept").mkdir(exist_ok=True)
     start = load_checkpoint(path, network, optimiser) if path.exists() else 0
     n_steps, rows = config.n_steps(sizes.n_ctx), config.batch_rows
-    repeats, first = schedule(n_steps, rows)
+    repeats, first = schedule(n_steps, rows, config.phases)
     step_of, kept = make_step(network, optimiser, config), config.kept_steps(sizes.n_ctx)
     settings: dict[str, int] = {"n_cities": config.n_cities, "n_ctx": sizes.n_ctx}
     world = default_world(config.n_cities)
