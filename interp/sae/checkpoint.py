@@ -74,10 +74,10 @@ def _all(folder: Path) -> list[Path]:
 
 def _same_identity(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
     changed = [
-        f"{name} was {saved[part].get(name)!r}, now {value!r}"
+        f"{name} was {saved.get(part, {}).get(name)!r}, now {value!r}"
         for part in now
         for name, value in now[part].items()
-        if saved[part].get(name) != value
+        if saved.get(part, {}).get(name) != value
     ]
     if changed:
         raise InvalidInput(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from interp.errors import InvalidInput
 from interp.sae.coder import SAE
-from interp.sae.config import SaeConfig, topk_config
 from interp.sae.evaluate import evaluate_sae
 from interp.sae.io import MANIFEST, load_sae, rounded_sae, save_sae, training_record
-from interp.sae.settings import make_settings
+from interp.sae.learner import Options
+from interp.sae.settings import TrainSettings, make_settings
+from interp.sae.spec import Spec, make_spec
 from interp.sae.splice import loss_recovered
 from interp.sae.train import train_sae
 
@@ -44,10 +45,11 @@ def train_sae_on_model(
     site: str,
     *,
     d_sae: int,
-    k: int,
     tokens: int,
     seed: int,
     out: str | Path,
+    arch: str = "topk",
+    options: Options | None = None,
     bos: str | None = None,
     context_size: int | None = None,
     eval_rows: int = 512,
@@ -57,7 +59,7 @@ def train_sae_on_model(
     overwrite: bool = False,
     **training: Any,
 ) -> TrainedSae:
-    """Train a TopK SAE on the ordinary tokens of a site, evaluate it on rows held out, and save it as `out`.
+    """Train an SAE on the ordinary tokens of a site, evaluate it on rows held out, and save it as `out`.
 
     BOS, EOS and padding are never trained or evaluated on. Checkpoints are kept in `<out>.checkpoints` until the SAE
     is saved; the same call after a kill goes on from there, and the same call after the end reads the result back.
@@ -66,6 +68,8 @@ def train_sae_on_model(
         rows: texts, or int arrays of ids (used as they are). Iterated anew for every epoch, so a list or an object
             with `__iter__` that always gives the same rows, not a generator.
         site: such as "resid_post.2".
+        arch: a name of `interp.sae.learners.TRAINABLE`.
+        options: the architecture's options; or single ones by name among `training`, such as k=32.
         tokens: activation vectors to train on; rows are read again where they do not suffice.
         out: folder of the SAE.
         bos: policy for texts; default the model's. Rows of ids: how they were made, "always" or "never".
@@ -73,7 +77,8 @@ def train_sae_on_model(
         eval_rows: the first so many rows are kept for the evaluation.
         dtype: of the stored weights.
         overwrite: replace an SAE of other settings that is in `out`.
-        training: passed on to `train_sae`: batch_size, lr, buffer, dead_after, k_aux, log_every, checkpoint_every, log.
+        training: passed on to `train_sae`: batch_size, lr, buffer, dead_after, log_every, checkpoint_every, log, and
+            single options.
 
     Raises:
         InvalidInput: rows that cannot be iterated again, too few rows, or `out` holds something else.
@@ -82,10 +87,13 @@ def train_sae_on_model(
     from interp.tokens import bos_policy
 
     stream = _Stream(model, rows, site, bos_policy(model, bos), context_size or model.n_ctx, eval_rows, batch_tokens)
-    config = _config(model, stream, d_sae=d_sae, k=k, dtype=dtype)
     log = training.pop("log", None)
-    settings = make_settings(config, tokens=tokens, seed=seed, **training)
-    identity = {"config": config.to_dict(), "eval_rows": eval_rows, **asdict(settings)}
+    given = {name: training.pop(name) for name in _SETTINGS if name in training}
+    settings = make_settings(tokens=tokens, seed=seed, **given)
+    spec = make_spec(
+        arch=arch, d_in=stream.d_in, d_sae=d_sae, options=options, values=training, stated=stream.stated(dtype)
+    ).filled(settings)
+    identity = _identity(spec, settings, eval_rows)
     folder = Path(out)
     finished = _finished(folder, identity, overwrite)
     if finished is not None:
@@ -93,8 +101,9 @@ def train_sae_on_model(
     held_out = stream.held_out()
     checkpoints = folder.with_name(f"{folder.name}.checkpoints")
     trained, history = train_sae(
-        stream, config, tokens=tokens, seed=seed, checkpoint_dir=checkpoints, progress=progress, log=log, **training
-    )
+        stream, spec.config, arch=arch, options=spec.options, tokens=tokens, seed=seed, checkpoint_dir=checkpoints,
+        progress=progress, log=log, **given,
+    )  # fmt: skip
     sae = rounded_sae(trained)
     losses = loss_recovered(
         model, sae, stream.eval_rows(), seed=seed, bos=stream.bos, max_length=stream.context, batch_tokens=batch_tokens
@@ -126,6 +135,27 @@ class _Stream:
             )
         self.model, self.site, self.bos, self.context = model, str(find_site(model, site)), bos, context
         self._rows, self._n_eval, self._batch_tokens = rows, n_eval, batch_tokens
+
+    @property
+    def d_in(self) -> int:
+        """Width of the site."""
+        from interp.models import width
+
+        return width(self.model, self.site)
+
+    def stated(self, dtype: str) -> dict[str, Any]:
+        """Return the fields of a config that say where the activations come from."""
+        from interp.models import hook_name
+
+        return {
+            "site": self.site,
+            "hook_name": hook_name(self.site),
+            "model_name": self.model.name,
+            "model_fingerprint": self.model.fingerprint,
+            "bos": self.bos,
+            "context_size": self.context,
+            "dtype": dtype,
+        }
 
     def __call__(self, start: int) -> Iterator[Tensor]:
         """Yield training batches [n_tokens, d] from number `start` on, without end."""
@@ -159,21 +189,12 @@ class _Stream:
             yield from islice(iter(self._rows), self._n_eval, None)
 
 
-def _config(model: Model, stream: _Stream, *, d_sae: int, k: int, dtype: str) -> SaeConfig:
-    from interp.models import hook_name, width
+_SETTINGS = [f.name for f in fields(TrainSettings) if f.name not in ("steps", "seed")]
 
-    return topk_config(
-        width(model, stream.site),
-        d_sae,
-        k=k,
-        site=stream.site,
-        hook_name=hook_name(stream.site),
-        model_name=model.name,
-        model_fingerprint=model.fingerprint,
-        bos=stream.bos,
-        context_size=stream.context,
-        dtype=dtype,
-    )
+
+def _identity(spec: Spec, settings: TrainSettings, eval_rows: int) -> dict[str, Any]:
+    """Return everything that decides the result beside the rows and the model, whose fingerprint is in the config."""
+    return {"config": spec.config.to_dict(), "eval_rows": eval_rows, **asdict(settings), **spec.to_dict()}
 
 
 def _finished(folder: Path, identity: dict[str, Any], overwrite: bool) -> TrainedSae | None:

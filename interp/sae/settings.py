@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from interp.errors import InvalidInput
-from interp.sae.config import SaeConfig
 
 DECAY_SHARE = 0.2
 """Share of the steps, at the end, over which the learning rate falls to 0."""
@@ -32,8 +31,6 @@ class TrainSettings:
     """Vectors in the mixing buffer."""
     dead_after: int
     """A latent that has not fired for this many vectors is dead."""
-    k_aux: int
-    """Dead latents that the AuxK term uses for a vector; 0 turns it off."""
     log_every: int
     checkpoint_every: int
 
@@ -42,8 +39,6 @@ class TrainSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InvalidInput(f"{name} is an integer from 1, not {value!r}.")
-        if self.k_aux < 0:
-            raise InvalidInput(f"k_aux is an integer from 0, not {self.k_aux!r}.")
         if not (isinstance(self.lr, float) and math.isfinite(self.lr) and self.lr > 0):
             raise InvalidInput(f"lr is a positive number, not {self.lr!r}.")
 
@@ -55,7 +50,6 @@ class TrainSettings:
 
 
 def make_settings(
-    config: SaeConfig,
     *,
     seed: int,
     tokens: int | None = None,
@@ -64,7 +58,6 @@ def make_settings(
     lr: float = LR,
     buffer: int = BUFFER,
     dead_after: int | None = None,
-    k_aux: int | None = None,
     log_every: int = LOG_EVERY,
     checkpoint_every: int = CHECKPOINT_EVERY,
 ) -> TrainSettings:
@@ -89,7 +82,6 @@ def make_settings(
         seed=seed,
         buffer=max(2 * batch_size, min(buffer, n_steps * batch_size)),
         dead_after=dead_after if dead_after is not None else max(batch_size, n_steps * batch_size // 10),
-        k_aux=k_aux if k_aux is not None else config.d_in // 2,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
     )

@@ -34,8 +34,8 @@ class Aux:
 class Step:
     """Loss of one batch, its gradient, and what is reported.
 
-    loss: main + auxiliary term, each a mean over batch and d_in; grads: under the names of the weights;
-    residual: sum of |x - x_hat|^2 over the batch; fired: bool [d_sae]; n_active: latents on in the batch.
+    loss: what is minimised (its scale is each architecture's own); grads: under the names of the weights;
+    residual: sum of |y - y_hat|^2 over the batch; fired: bool [d_sae]; n_active: latents on in the batch.
     """
 
     loss: float
@@ -45,21 +45,34 @@ class Step:
     n_active: int
 
 
-def topk_step(weights: Weights, x: Tensor, *, k: int, apply_b_dec: bool, aux: Aux | None = None) -> Step:
-    """Return loss and gradient of L = (|x_hat - x|^2 + weight * |e_hat - e|^2) / (batch * d_in).
+def topk_step(
+    weights: Weights,
+    x: Tensor,
+    *,
+    k: int,
+    apply_b_dec: bool,
+    aux: Aux | None = None,
+    target: Tensor | None = None,
+) -> Step:
+    """Return loss and gradient of L = (|y_hat - y|^2 + weight * |e_hat - e|^2) / (batch * d_out).
 
     Args:
-        weights: W_enc [d_in, d_sae], b_enc, W_dec [d_sae, d_in], b_dec; not changed.
+        weights: W_enc [d_in, d_sae], b_enc, W_dec [d_sae, d_out], b_dec [d_out] and, with a skip connection, W_skip
+            [d_out, d_in]; not changed.
         x: [batch, d_in].
+        target: y [batch, d_out]; x itself by default.
         k: latents kept for a row.
         apply_b_dec: whether b_dec is subtracted from the input.
-        aux: the AuxK term; e = x - x_hat is a constant in it.
+        aux: the AuxK term; e = y - y_hat is a constant in it.
     """
     rows = x - weights["b_dec"] if apply_b_dec else x
     pre = torch.addmm(weights["b_enc"], rows, weights["W_enc"])
     values, indices = torch.topk(pre, k, dim=1, sorted=False)
     values = values.relu()
-    error = decode_sparse(values, indices, weights["W_dec"]) + weights["b_dec"] - x
+    y_hat = decode_sparse(values, indices, weights["W_dec"]) + weights["b_dec"]
+    if "W_skip" in weights:
+        y_hat = y_hat + x @ weights["W_skip"].T
+    error = y_hat - (x if target is None else target)
     scale = 1.0 / error.numel()
     residual = float(error.square().sum())
     parts = [_Part(values, indices, error * (2.0 * scale))]
@@ -70,6 +83,8 @@ def topk_step(weights: Weights, x: Tensor, *, k: int, apply_b_dec: bool, aux: Au
         loss += term
     grads = _gradients(weights, rows, parts, apply_b_dec)
     grads["b_dec"] += parts[0].gradient.sum(dim=0)  # the AuxK reconstruction has no bias
+    if "W_skip" in weights:
+        grads["W_skip"] = parts[0].gradient.T @ x  # and no skipped part
     fired = torch.zeros(pre.shape[1], dtype=torch.bool, device=x.device)
     on = values > 0
     fired[indices[on]] = True
@@ -100,15 +115,16 @@ def _aux_part(pre: Tensor, error: Tensor, W_dec: Tensor, aux: Aux, scale: float)
 
 
 def _gradients(weights: Weights, rows: Tensor, parts: list[_Part], apply_b_dec: bool) -> Weights:
-    d_sae, d_in = weights["W_dec"].shape
-    grads = {"W_enc": rows.new_zeros(d_sae, d_in), "b_enc": rows.new_zeros(d_sae), "W_dec": rows.new_zeros(d_sae, d_in)}
+    d_sae, d_out = weights["W_dec"].shape
+    grads = {"W_enc": rows.new_zeros(d_sae, rows.shape[1]), "b_enc": rows.new_zeros(d_sae)}
+    grads["W_dec"] = rows.new_zeros(d_sae, d_out)
     for part in parts:
         by_latent = _Transposed(part.indices, d_sae)
         d_pre = _value_gradient(part, weights["W_dec"]) * (part.values > 0)
         grads["W_dec"] += by_latent.weighted_sum(part.values, part.gradient)
         grads["W_enc"] += by_latent.weighted_sum(d_pre, rows)
         grads["b_enc"] += torch.bincount(part.indices.flatten(), weights=d_pre.flatten(), minlength=d_sae)
-    grads["b_dec"] = -(weights["W_enc"] @ grads["b_enc"]) if apply_b_dec else rows.new_zeros(d_in)
+    grads["b_dec"] = -(weights["W_enc"] @ grads["b_enc"]) if apply_b_dec else rows.new_zeros(d_out)
     grads["W_enc"] = grads["W_enc"].T.contiguous()
     return grads
 

@@ -1,9 +1,9 @@
-"""Train a TopK sparse autoencoder on any stream of activations (Gao et al. 2024).
+"""Train a sparse autoencoder or a transcoder of any architecture on any stream of activations.
 
-Adam with linear warm-up and a linear fall over the last fifth; rows of W_dec kept at length 1 by projecting their
-gradient and renormalising; dead latents revived by the AuxK term. The stream is scaled by one number c so that
+Adam with linear warm-up and a linear fall over the last fifth. The stream is scaled by one number c so that
 E|c x - mean|^2 = d_in, and that number is folded out again at the end: the SAE returned reads raw activations. (The
-mean square about 0 would do for centred data only: a large mean leaves a signal smaller than Adam's steps.)
+mean square about 0 would do for centred data only: a large mean leaves a signal smaller than Adam's steps.) What is
+minimised, and how dead latents are treated, each file of `interp.sae.learners` says for its architecture.
 """
 
 from __future__ import annotations
@@ -15,56 +15,65 @@ from typing import Any
 import pandas as pd
 
 from interp.sae.buffer import Batches
+from interp.sae.coder import SAE
 from interp.sae.config import SaeConfig
+from interp.sae.learner import Options
 from interp.sae.settings import BATCH_SIZE, BUFFER, CHECKPOINT_EVERY, LOG_EVERY, LR, make_settings
-from interp.sae.topk import TopKSAE
+from interp.sae.spec import make_spec
 from interp.sae.trainer import Trainer
 
 
 def train_sae(
-    batches: Batches,
-    config: SaeConfig,
+    batches: Batches | tuple[Any, Any],
+    config: SaeConfig | None = None,
     *,
     seed: int,
+    arch: str = "topk",
+    d_in: int | None = None,
+    d_sae: int | None = None,
+    options: Options | None = None,
     tokens: int | None = None,
     steps: int | None = None,
     batch_size: int = BATCH_SIZE,
     lr: float = LR,
     buffer: int = BUFFER,
     dead_after: int | None = None,
-    k_aux: int | None = None,
     log_every: int = LOG_EVERY,
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = CHECKPOINT_EVERY,
     progress: bool = True,
     log: Callable[[dict[str, Any]], None] | None = None,
-) -> tuple[TopKSAE, pd.DataFrame]:
-    """Train a TopK SAE and return it with the history of its training.
+    **single_options: Any,
+) -> tuple[SAE, pd.DataFrame]:
+    """Train an SAE and return it with the history of its training.
 
     Args:
         batches: activations, see `interp.sae.buffer.open_source`: a function of the first batch number, an iterable
-            of [n, d_in] arrays, or one [n, d_in] array (then served for as many epochs as it takes).
-        config: what to train; `input_scale` is measured and filled in.
+            of [n, d_in] arrays, or one [n, d_in] array (then served for as many epochs as it takes). Of a transcoder
+            (a config with d_out) each is a pair, inputs [n, d_in] and targets [n, d_out].
+        config: of the SAE that comes out; `input_scale` is measured and filled in. Or give d_in and d_sae.
         seed: of the initial directions and of the mixing.
+        arch: a name of `interp.sae.learners.TRAINABLE`.
+        options: the architecture's options, such as TopKOptions(k=32); or single ones by name, such as k=32.
         tokens: activation vectors to train on; or give `steps` of `batch_size` vectors.
         lr: peak learning rate of Adam; wider SAEs take less than the default.
         buffer: vectors in the mixing buffer (float32 in memory, and in each checkpoint).
         dead_after: vectors without firing after which a latent counts as dead; a tenth of the run by default.
-        k_aux: dead latents used by the AuxK term for a vector; d_in // 2 by default, 0 for no AuxK.
         checkpoint_dir: folder for checkpoints; a run that finds one there goes on from it, to the same bits as a
             run that was never stopped (same machine, same thread count).
         log: is called with each row of the history.
 
     Returns:
         The SAE for raw (unscaled) activations, and a frame with a row for every `log_every` steps: step, tokens, lr,
-        loss, fvu (share of the batches' variance not explained), l0 (measured), dead_share.
+        loss, fvu (share of the batches' variance not explained), l0 (measured in training), dead_share.
 
     Raises:
-        InvalidInput: settings out of range, the stream ends too early, or a checkpoint of another run.
+        UnknownName: no such architecture.
+        InvalidInput: options or settings out of range, the stream ends too early, or a checkpoint of another run.
         NonFinite: an activation is NaN or infinite.
     """
+    spec = make_spec(config, arch=arch, d_in=d_in, d_sae=d_sae, options=options, values=single_options)
     settings = make_settings(
-        config,
         seed=seed,
         tokens=tokens,
         steps=steps,
@@ -72,11 +81,10 @@ def train_sae(
         lr=lr,
         buffer=buffer,
         dead_after=dead_after,
-        k_aux=k_aux,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
     )
-    trainer = Trainer(config, settings)
+    trainer = Trainer(spec, settings)
     trainer.open(batches, None if checkpoint_dir is None else Path(checkpoint_dir))
     trainer.run(progress=progress, log=log)
     return trainer.finished(), pd.DataFrame(trainer.history)

@@ -1,4 +1,7 @@
-"""The state of a training run, one step of it, and how it is put away and taken up again."""
+"""The loop of a training run: stream, Adam, schedule, history, and how it is put away and taken up again.
+
+It knows no architecture: see `interp.sae.learner`.
+"""
 
 from __future__ import annotations
 
@@ -16,39 +19,46 @@ from tqdm.auto import tqdm
 from interp.errors import InvalidInput, NonFinite
 from interp.sae.buffer import Batches, MixingBuffer, open_source
 from interp.sae.checkpoint import Checkpoint, load_latest, save_checkpoint
-from interp.sae.config import SaeConfig
+from interp.sae.coder import SAE
+from interp.sae.learner import Learner
+from interp.sae.pairs import joined
 from interp.sae.settings import TrainSettings
-from interp.sae.sparse_grad import Aux, Step, Weights, topk_step
-from interp.sae.topk import TopKSAE
+from interp.sae.sparse_grad import Step
+from interp.sae.spec import Spec
 
 logger = logging.getLogger(__name__)
 
-AUX_WEIGHT = 1 / 32
 _BUFFER_STREAM, _INIT_STREAM = 0, 1  # keys of the seed's independent streams
 
 
 class Trainer:
     """The state of a training run and one step of it."""
 
-    def __init__(self, config: SaeConfig, settings: TrainSettings) -> None:
-        _refuse_untrainable(config)
-        self.config, self.settings = config, settings
+    learner: Learner
+
+    def __init__(self, spec: Spec, settings: TrainSettings) -> None:
+        self.config, self.settings = spec.config, settings
+        self.spec = spec.filled(settings)
         self.step = 0
         self.history: list[dict[str, Any]] = []
-        self.weights: Weights = {}
-        self.input_scale = 1.0
-        self._silent_for = torch.zeros(config.d_sae, dtype=torch.int64)  # vectors since each latent last fired
+        self.input_scale = self.output_scale = 1.0
         self._window = _Window()
         self._folder: Path | None = None
 
     def open(self, batches: Batches, folder: Path | None) -> None:
         """Connect the stream, and either start anew or go on from the latest checkpoint in `folder`."""
         self._folder = folder
+        config = self.config
         found = None if folder is None else load_latest(folder, self._identity())
         kept = {"n_read": 0, "first_digest": None} if found is None else found.state["buffer"]
         self._buffer = MixingBuffer(
-            open_source(batches, seed=self.settings.seed, start=kept["n_read"], first_digest=kept["first_digest"]),
-            d_in=self.config.d_in,
+            open_source(
+                joined(batches, config),
+                seed=self.settings.seed,
+                start=kept["n_read"],
+                first_digest=kept["first_digest"],
+            ),
+            d_in=config.d_in + (config.width_out if config.is_transcoder else 0),
             batch_size=self.settings.batch_size,
             capacity=self.settings.buffer,
             rng=self._rng(_BUFFER_STREAM),
@@ -75,37 +85,23 @@ class Trainer:
                 if self._folder is not None and self.step % settings.checkpoint_every == 0:
                     self._save(self._folder)
 
-    def finished(self) -> TopKSAE:
-        """Return the SAE in raw units.
-
-        With y = c x: ReLU and TopK are homogeneous, so dividing b_enc and b_dec by c gives latents and
-        reconstructions of x itself, and the decoder rows keep length 1.
-        """
-        weights = {name: value.detach() for name, value in self.weights.items()}
-        for name in ("b_enc", "b_dec"):
-            weights[name] = weights[name] / self.input_scale
-        return TopKSAE(self.config.with_(input_scale=self.input_scale), weights)
+    @torch.no_grad()
+    def finished(self) -> SAE:
+        """Return the SAE in raw units."""
+        return self.learner.finished(self.input_scale, self.output_scale)
 
     def _start(self) -> None:
-        """Fill the buffer; take the scale and the bias from it, and random directions of length 1."""
+        """Fill the buffer; take the scales from it, and let the learner start."""
         stored = self._buffer.peek()
         if len(stored) == 0:
             raise InvalidInput("the stream of activations is empty; there is nothing to train on.")
-        mean = stored.double().mean(dim=0)
-        variance = float((stored.double() - mean).square().sum(dim=1).mean())
-        if variance == 0.0:
-            raise InvalidInput("all activations in the first buffer are the same; there is nothing to learn.")
-        self.input_scale = float(np.sqrt(self.config.d_in / variance))
-        shape = (self.config.d_sae, self.config.d_in)
-        rows = torch.from_numpy(self._rng(_INIT_STREAM).standard_normal(shape)).float()
-        rows /= rows.norm(dim=1, keepdim=True)
-        self.weights = {
-            "W_enc": rows.T.contiguous(),
-            "b_enc": torch.zeros(self.config.d_sae),
-            "W_dec": rows,
-            "b_dec": (mean * self.input_scale).float(),
-        }
-        self._optimizer = torch.optim.Adam(list(self.weights.values()), lr=self.settings.lr)
+        x, y = self._split(stored.double())
+        self.input_scale = _scale(x)
+        self.output_scale = _scale(y) if self.config.is_transcoder else self.input_scale
+        x, y = self._scaled(x, y)
+        spec, rng = self.spec, self._rng(_INIT_STREAM)
+        self.learner = spec.learner.start(spec.config, self.settings, spec.options, x, y, rng)
+        self._optimizer = self._adam()
 
     @torch.no_grad()
     def _one_step(self) -> None:
@@ -115,30 +111,33 @@ class Trainer:
                 f"the stream of activations ended at step {self.step} of {self.settings.steps} (the learning rate has "
                 f"not fallen yet). Give {self.settings.steps * self.settings.batch_size} vectors or fewer tokens."
             )
-        x = batch * self.input_scale
-        step = topk_step(
-            self.weights, x, k=self.config.k or 0, apply_b_dec=self.config.apply_b_dec_to_input, aux=self._aux()
-        )
+        x, y = self._scaled(*self._split(batch))
+        step = self.learner.step(x, y, step=self.step)
         if not np.isfinite(step.loss):
             raise NonFinite(f"the loss is {step.loss} at step {self.step}; lower lr (now {self.settings.lr}).")
-        _project(step.grads["W_dec"], self.weights["W_dec"])
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.learning_rate(self.step)
-        for name, value in self.weights.items():
+        for name, value in self.learner.weights.items():
             value.grad = step.grads[name]
         self._optimizer.step()
-        rows = self.weights["W_dec"]
-        rows /= rows.norm(dim=1, keepdim=True)
-        self._silent_for = torch.where(step.fired, 0, self._silent_for + len(x))
+        self.learner.constrain()
+        self.learner.note_fired(step.fired, len(x))
         self.step += 1
-        self._window.add(step, x)
+        self._window.add(step, y)
 
-    def _aux(self) -> Aux | None:
-        dead = (self._silent_for >= self.settings.dead_after).nonzero().flatten()
-        if self.settings.k_aux == 0 or len(dead) == 0:
-            return None
-        # a handful of dead latents must not be asked to explain the whole error
-        return Aux(dead, self.settings.k_aux, AUX_WEIGHT * min(1.0, len(dead) / self.settings.k_aux))
+    def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of buffered rows; the same tensor but for a transcoder."""
+        if not self.config.is_transcoder:
+            return rows, rows
+        return rows[:, : self.config.d_in], rows[:, self.config.d_in :]
+
+    def _scaled(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        scaled = x * self.input_scale
+        return scaled, scaled if y is x else y * self.output_scale
+
+    def _adam(self) -> torch.optim.Adam:
+        weights = list(self.learner.weights.values())
+        return torch.optim.Adam(weights, lr=self.settings.lr, betas=self.learner.betas)
 
     def _report(self) -> dict[str, Any]:
         row = {
@@ -146,7 +145,7 @@ class Trainer:
             "tokens": self.step * self.settings.batch_size,
             "lr": self.settings.learning_rate(self.step - 1),
             **self._window.means(),
-            "dead_share": float((self._silent_for >= self.settings.dead_after).double().mean()),
+            "dead_share": float(self.learner.dead().double().mean()),
         }
         self.history.append(row)
         self._window = _Window()
@@ -156,18 +155,19 @@ class Trainer:
         return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=(stream,)))
 
     def _identity(self) -> dict[str, Any]:
-        return {"config": self.config.to_dict(), "settings": asdict(self.settings)}
+        return {"config": self.config.to_dict(), "settings": asdict(self.settings), "training": self.spec.to_dict()}
 
     def _save(self, folder: Path) -> None:
         tensors, buffer = self._buffer.state()
-        tensors |= {f"weights.{name}": value for name, value in self.weights.items()}
-        for name, value in self.weights.items():
+        tensors |= {f"state.{name}": value for name, value in self.learner.state.items()}
+        for name, value in self.learner.weights.items():
+            tensors[f"weights.{name}"] = value
             tensors |= {f"adam.{name}.{key}": t for key, t in self._optimizer.state[value].items()}
-        tensors["silent_for"] = self._silent_for
         state = {
             "step": self.step,
             "history": self.history,
-            "input_scale": self.input_scale,
+            "scales": [self.input_scale, self.output_scale],
+            "weights": list(self.learner.weights),
             "buffer": buffer,
             "window": asdict(self._window),
         }
@@ -175,16 +175,15 @@ class Trainer:
 
     def _restore(self, found: Checkpoint) -> None:
         self.step, self.history = found.step, found.state["history"]
-        self.input_scale = found.state["input_scale"]
+        self.input_scale, self.output_scale = found.state["scales"]
         self._window = _Window(**found.state["window"])
-        self._silent_for = found.tensors["silent_for"]
         self._buffer.restore(found.tensors, found.state["buffer"])
-        self.weights = {name: found.tensors[f"weights.{name}"] for name in TopKSAE.shapes(self.config)}
-        self._optimizer = torch.optim.Adam(list(self.weights.values()), lr=self.settings.lr)
-        for name, value in self.weights.items():
-            prefix = f"adam.{name}."
-            kept = {key[len(prefix) :]: t for key, t in found.tensors.items() if key.startswith(prefix)}
-            self._optimizer.state[value] = kept
+        weights = {name: found.tensors[f"weights.{name}"] for name in found.state["weights"]}
+        spec = self.spec
+        self.learner = spec.learner(spec.config, self.settings, spec.options, weights, _under("state.", found.tensors))
+        self._optimizer = self._adam()
+        for name, value in weights.items():
+            self._optimizer.state[value] = _under(f"adam.{name}.", found.tensors)
 
 
 @dataclass
@@ -198,12 +197,12 @@ class _Window:
     variance: float = 0.0
     active: int = 0
 
-    def add(self, step: Step, x: Tensor) -> None:
-        self.n += len(x)
+    def add(self, step: Step, y: Tensor) -> None:
+        self.n += len(y)
         self.steps += 1
         self.loss += step.loss
         self.residual += step.residual
-        self.variance += float((x - x.mean(dim=0)).square().sum())
+        self.variance += float((y - y.mean(dim=0)).square().sum())
         self.active += step.n_active
 
     def means(self) -> dict[str, float]:
@@ -211,18 +210,13 @@ class _Window:
         return {"loss": self.loss / self.steps, "fvu": fvu, "l0": self.active / self.n}
 
 
-def _project(gradient: Tensor, rows: Tensor) -> None:
-    """Take out of each row's gradient the part along the row, which would only change its length."""
-    gradient -= (gradient * rows).sum(dim=1, keepdim=True) * rows
+def _scale(rows: Tensor) -> float:
+    """Return c such that the mean of |c x - mean|^2 is the width of x."""
+    variance = float((rows - rows.mean(dim=0)).square().sum(dim=1).mean())
+    if variance == 0.0:
+        raise InvalidInput("all activations in the first buffer are the same; there is nothing to learn.")
+    return float(np.sqrt(rows.shape[1] / variance))
 
 
-def _refuse_untrainable(config: SaeConfig) -> None:
-    ours = {
-        "architecture": "topk",
-        "normalize_activations": "none",
-        "decoder_norm": "unit",
-        "rescale_acts_by_decoder_norm": False,
-    }
-    for name, value in ours.items():
-        if getattr(config, name) != value:
-            raise InvalidInput(f"training makes SAEs with {name} {value!r}; the config says {getattr(config, name)!r}.")
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}

@@ -156,7 +156,7 @@ def test_reported_fvu_and_l0_are_those_of_the_returned_sae():
 
 def test_learning_rate_warms_up_stays_and_falls_to_zero():
     settings = TrainSettings(
-        steps=1000, batch_size=1, lr=1.0, seed=0, buffer=2, dead_after=1, k_aux=0, log_every=1, checkpoint_every=1
+        steps=1000, batch_size=1, lr=1.0, seed=0, buffer=2, dead_after=1, log_every=1, checkpoint_every=1
     )
     rates = [settings.learning_rate(step) for step in range(1000)]
     assert rates[0] == pytest.approx(1 / 50)

@@ -1,0 +1,11 @@
+"""The architectures that can be trained, one a file: how each starts, what it minimises, what it ends as."""
+
+from __future__ import annotations
+
+from interp.sae.learner import Learner, Options
+from interp.sae.learners.topk import TopKLearner, TopKOptions
+
+TRAINABLE: dict[str, tuple[type[Learner], type[Options]]] = {
+    "topk": (TopKLearner, TopKOptions),
+}
+"""Name of an architecture -> how it is trained, and what has to be chosen for it."""
