@@ -155,11 +155,18 @@ def _runs(folder: Path, plan: Plan, device: str, workers: int, say: Say) -> dict
 
     def run_training() -> None:
         write_settings(folder, c, plan.network)
-        (folder / "kept").mkdir(exist_ok=True)
         train(folder, c, plan.network, device=device, workers=workers, report=report)
 
     def run_tokenizer() -> None:
+        file, trained = folder / "tokenizer.json", (folder / "checkpoint.npz").exists()
+        before = file.read_bytes() if trained and file.exists() else None
         prepare(folder, n_cities=c.n_cities, n_texts=plan.n_texts, vocab_size=plan.network.vocab_size)
+        if before is not None and file.read_bytes() != before:
+            atomic_write_bytes(file, before)
+            raise InvalidInput(
+                f"{folder} holds a training with another tokenizer than this plan makes. Give an empty "
+                "folder, or write what is there with interp.atlas.export.export."
+            )
 
     return {
         "tokenizer": run_tokenizer,

@@ -158,6 +158,21 @@ def test_a_folder_that_was_begun_with_other_settings_is_refused(copy):
         build(copy, plan())
 
 
+def test_a_training_with_another_tokenizer_is_left_as_it_is(copy):
+    (copy / "build.json").unlink()
+    (copy / "tokenizer.json").write_text('{"another": "tokenizer"}')
+    with pytest.raises(InvalidInput, match="another tokenizer"):
+        build(copy, plan())
+    assert (copy / "tokenizer.json").read_text() == '{"another": "tokenizer"}'
+
+
+def test_a_finished_training_without_a_record_is_taken_over(whole, copy):
+    (copy / "build.json").unlink()
+    before = (copy / "checkpoint.npz").read_bytes()
+    assert set(build(copy, plan(), until="training")["state"]) == {"done"}
+    assert (copy / "checkpoint.npz").read_bytes() == before
+
+
 def test_an_unknown_stage_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(InvalidInput, match="Nearest: training"):
         build(tmp_path, plan(), until="train")

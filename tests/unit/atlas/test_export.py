@@ -40,7 +40,6 @@ def trained(tmp_path_factory, rows_read):
     folder = tmp_path_factory.mktemp("trained")
     prepare(folder, n_texts=1500, vocab_size=600, n_cities=150)
     write_settings(folder, CONFIG, SIZES)
-    (folder / "kept").mkdir(exist_ok=True)
     patch, read = pytest.MonkeyPatch(), RowStream.read
 
     def watched(self, start, n):
