@@ -1,8 +1,8 @@
-"""Put an SAE's reconstruction in the place of an activation and ask what the model loses."""
+"""Put an SAE's reconstruction in the place of an activation, edit its latents, and ask what the model loses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,32 +12,63 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from interp.errors import InvalidInput
+from interp.errors import HookNotFired, InvalidInput
 from interp.sae.coder import SAE
+from interp.sae.edits import Edits, check_positions, chosen, make_edits
 from interp.sae.fit import Fit, check_fit
 from interp.sites import Site
 
 if TYPE_CHECKING:
+    from interp.hooks import HookFunction
     from interp.models import Model
 
 _CHUNK_ROWS = 1024
 Edit = Callable[[Tensor], Tensor]
+Hooks = dict[str | Site, "HookFunction"]
 
 
 @contextmanager
 def splice(
-    model: Model, sae: SAE, *, keep: Tensor, site: str | None = None, allow_mismatch: bool = False
+    model: Model,
+    sae: SAE,
+    *,
+    positions: Any,
+    error_term: bool = False,
+    ablate: Iterable[int] = (),
+    steer: Mapping[int, float] | None = None,
+    site: str | None = None,
+    site_out: str | None = None,
+    allow_mismatch: bool = False,
 ) -> Iterator[Fit]:
-    """Run the body with the SAE's reconstruction in place of the activations where `keep` is True.
+    """Run the body with what the SAE makes of the chosen tokens in place of their activations.
+
+    With z the latents of x and z' the edited ones, the activation y is replaced by sae(x, z'), or with the error term
+    by y + sae(x, z') - sae(x, z): what the SAE does not explain stays, and without edits nothing changes. An SAE reads
+    and writes at one site (y is x). A transcoder reads at `site` and writes at `site_out` (the MLP it stands for runs,
+    and its output is discarded). Heads of a layer are read and written as one vector, head 0 first.
 
     Args:
-        keep: bool [batch, pos] of the batch that the body runs; elsewhere (BOS, padding) the model's own values stay.
+        positions: which tokens; a bool mask [batch, pos] of the batch that the body runs (as `tokens.mask` without
+            the specials), positions from 0 in every row, or "all" (BOS and padding too). The others keep their values.
+        error_term: add the part of y that the SAE does not reconstruct.
+        ablate: latents that are set to 0.
+        steer: latents that are set to a value (not moved by it), in the units of `sae.encode`.
+        site, site_out: default where the SAE was trained.
+        allow_mismatch: see `check_fit`.
+
+    Raises:
+        SaeMismatch, UnknownSite: before the body, as `check_fit`. InvalidInput: a latent or position that is not there.
+        HookNotFired: the body ended without having run the model.
     """
     from interp.capturing import hooked
 
-    fit = check_fit(model, sae, site=site, allow_mismatch=allow_mismatch)
-    with hooked(model, {fit.site: _replacing(lambda x: sae(x), keep)}):
+    fit = check_fit(model, sae, site=site, site_out=site_out, allow_mismatch=allow_mismatch)
+    edits = make_edits(sae.config.d_sae, ablate=ablate, steer=steer)
+    hooks, runs = _splicing(sae, fit, check_positions(positions), edits, error_term)
+    with hooked(model, hooks):
         yield fit
+    if not runs:
+        raise HookNotFired(f"nothing ran {fit.site_out} of {model.name} in the body of splice, so nothing was spliced.")
 
 
 def loss_recovered(
@@ -55,6 +86,8 @@ def loss_recovered(
     allow_mismatch: bool = False,
 ) -> pd.DataFrame:
     """Return the next-token loss (nats) with the site clean, spliced, zeroed, and set to its mean.
+
+    Of a transcoder the site that it writes to is spliced, zeroed and set to its mean.
 
     Only ordinary tokens are replaced and only their losses are counted: BOS, EOS and padding keep their activations
     and are neither predicted nor counted. A share above 1 or below 0 is possible and says that the ablation is not
@@ -77,20 +110,47 @@ def loss_recovered(
     """
     fit = check_fit(model, sae, site=site, allow_mismatch=allow_mismatch)
     batches = list(_token_batches(model, islice(iter(rows), max_rows), bos, max_length, batch_tokens))
-    mean = _mean_activation(model, fit.site, batches)
-    edits: dict[str, Edit | None] = {
-        "clean": None,
-        "spliced": lambda x: sae(x),
-        "zero": torch.zeros_like,
-        "mean": lambda x: mean.to(x).expand_as(x),
+    mean = _mean_activation(model, fit.site_out, batches)
+    hooks: dict[str, Callable[[Tensor], Hooks]] = {
+        "clean": lambda keep: {},
+        "spliced": lambda keep: _splicing(sae, fit, keep, Edits((), ()), False)[0],
+        "zero": lambda keep: {fit.site_out: _replacing(torch.zeros_like, keep)},
+        "mean": lambda keep: {fit.site_out: _replacing(lambda x: mean.to(x).expand_as(x), keep)},
     }
-    losses = {name: _losses(model, fit.site, batches, edit) for name, edit in edits.items()}
+    losses = {name: _losses(model, batches, make) for name, make in hooks.items()}
     counts = losses["clean"][:, 1]
     if counts.sum() == 0:
         raise InvalidInput("no row has an ordinary token after another one; nothing can be predicted.")
     table = _table({name: rows_[:, 0] for name, rows_ in losses.items()}, counts, seed, n_boot)
-    about = {"n": int(counts.sum()), "n_rows": int((counts > 0).sum()), "seed": seed, "site": fit.site}
+    about = {"n": int(counts.sum()), "n_rows": int((counts > 0).sum()), "seed": seed, "site": fit.site_out}
     return table.assign(**about, mismatch="; ".join(fit.mismatches))
+
+
+def _splicing(sae: SAE, fit: Fit, positions: Tensor | str, edits: Edits, error_term: bool) -> tuple[Hooks, list[None]]:
+    """Return the function on each site, and a list that grows by one for each run of the model."""
+    read: list[Tensor] = []
+    runs: list[None] = []
+
+    def write(y: Tensor) -> Tensor:
+        if fit.site_out != fit.site and not read:
+            raise HookNotFired(f"{fit.site_out} was computed before {fit.site}, which the transcoder reads.")
+        x = read.pop() if fit.site_out != fit.site else y
+        keep = chosen(positions, len(y), y.shape[1], y.device)
+        rows = x[keep]
+        latents = sae.encode(rows)
+        made = sae.reconstruct(rows, edits.apply(latents))
+        if error_term:  # the difference first: without edits it is exactly 0
+            made = y[keep] + (made - sae.reconstruct(rows, latents)).to(y)
+        out = y.clone()
+        out[keep] = made.to(y)
+        runs.append(None)
+        return out
+
+    def take(x: Tensor) -> None:
+        read[:] = [x]
+
+    hooks: Hooks = {} if fit.site_out == fit.site else {fit.site: take}
+    return hooks | {fit.site_out: write}, runs
 
 
 def _replacing(edit: Edit, keep: Tensor) -> Callable[[Tensor], Tensor]:
@@ -136,14 +196,15 @@ def _mean_activation(model: Model, site: str, batches: Sequence[tuple[Tensor, Te
 
 
 @torch.no_grad()
-def _losses(model: Model, site: str, batches: Sequence[tuple[Tensor, Tensor, Tensor]], edit: Edit | None) -> np.ndarray:
+def _losses(
+    model: Model, batches: Sequence[tuple[Tensor, Tensor, Tensor]], hooks: Callable[[Tensor], Hooks]
+) -> np.ndarray:
     """Return for each row the summed loss in nats and the number of tokens predicted, float64 [row, 2]."""
     from interp.capturing import hooked
 
     out = []
     for ids, mask, ordinary in batches:
-        functions: dict[str | Site, Any] = {} if edit is None else {site: _replacing(edit, ordinary)}
-        with hooked(model, functions):
+        with hooked(model, hooks(ordinary)):
             logits = model.logits(ids, mask.long())
         counted = ordinary[:, 1:]  # a token is predicted from the position before it, BOS included
         log_p = torch.log_softmax(logits[:, :-1].double(), dim=-1)

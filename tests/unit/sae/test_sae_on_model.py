@@ -96,7 +96,7 @@ def test_splicing_an_identity_changes_nothing(model):
     ids, mask, ordinary = ids_of(model, texts(5))
     with torch.no_grad():
         clean = model.logits(ids, mask.long())
-        with splice(model, identity_sae(model), keep=ordinary & mask):
+        with splice(model, identity_sae(model), positions=ordinary & mask):
             spliced = model.logits(ids, mask.long())
     torch.testing.assert_close(spliced[mask], clean[mask], rtol=1e-4, atol=1e-4)
 
@@ -111,7 +111,7 @@ def test_splicing_replaces_ordinary_tokens_alone(model, site):
         model.logits(ids, mask.long())
     with (
         torch.no_grad(),
-        splice(model, sae, keep=ordinary & mask),
+        splice(model, sae, positions=ordinary & mask),
         hooked(model, {site: lambda x: seen.update(spliced=x.clone())}),
     ):
         model.logits(ids, mask.long())
