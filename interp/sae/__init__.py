@@ -16,11 +16,13 @@ _HOME = {
     "TrainedSae": "interp.sae.on_model",
     "build_sae": "interp.sae.io",
     "check_fit": "interp.sae.fit",
+    "density_histogram": "interp.sae.density",
     "evaluate_sae": "interp.sae.evaluate",
-    "latent_density": "interp.sae.evaluate",
+    "latent_density": "interp.sae.density",
     "list_saes": "interp.sae.io",
     "load_sae": "interp.sae.io",
     "loss_recovered": "interp.sae.splice",
+    "random_sae": "interp.sae.rival",
     "save_sae": "interp.sae.io",
     "splice": "interp.sae.splice",
     "topk_config": "interp.sae.config",
@@ -40,11 +42,13 @@ __all__ = [
     "TrainedSae",
     "build_sae",
     "check_fit",
+    "density_histogram",
     "evaluate_sae",
     "latent_density",
     "list_saes",
     "load_sae",
     "loss_recovered",
+    "random_sae",
     "save_sae",
     "splice",
     "topk_config",
@@ -56,13 +60,15 @@ __all__ = [
 if TYPE_CHECKING:
     from interp.sae.coder import SAE, SparseLatents
     from interp.sae.config import SaeConfig, topk_config
-    from interp.sae.evaluate import evaluate_sae, latent_density
+    from interp.sae.density import density_histogram, latent_density
+    from interp.sae.evaluate import evaluate_sae
     from interp.sae.fit import check_fit
     from interp.sae.gated import GatedSAE
     from interp.sae.io import build_sae, list_saes, load_sae, save_sae, training_record
     from interp.sae.jumprelu import JumpReluSAE
     from interp.sae.on_model import TrainedSae, train_sae_on_model
     from interp.sae.relu import StandardSAE
+    from interp.sae.rival import random_sae
     from interp.sae.splice import loss_recovered, splice
     from interp.sae.topk import TopKSAE
     from interp.sae.train import train_sae

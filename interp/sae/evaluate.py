@@ -1,36 +1,38 @@
 """How good is an SAE? Every number with its interval and with what two empty-handed rivals score.
 
-The rivals: a predictor that always answers the mean of the activations, and an SAE with a random dictionary and as
-many active latents.
+The rivals: a predictor that always answers the mean of the activations, and an SAE with random directions that is on
+as often (`random_sae`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from interp.errors import InvalidInput
+from interp.sae.activation_rows import Activations, PoissonWeights, chunks, percentile_interval
 from interp.sae.coder import SAE
-from interp.sae.config import topk_config
-from interp.sae.topk import TopKSAE
+from interp.sae.density import density_shares, wilson
+from interp.sae.fidelity import FidelitySums
+from interp.sae.rival import calibrated
+from interp.sae.shape import encoder_decoder_cosine, nearest_cosine
 
-DENSE = 0.1
-"""A latent that is on for more than this share of the rows is dense."""
-_CHUNK = 4096
+COLUMNS = (
+    "metric", "value", "ci_low", "ci_high", "null_mean_predictor", "null_random_sae", "n", "n_latents",
+    "interval_over", "seed", "n_boot", "status",
+)  # fmt: skip
 
 
 def evaluate_sae(
     sae: SAE,
-    activations: np.ndarray | Tensor | Iterable[Any],
+    activations: Activations,
     *,
     seed: int,
     n_boot: int = 200,
     confidence: float = 0.95,
+    text_index: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Return a row for each metric: value, its interval, and the same for a mean predictor and a random SAE.
 
@@ -40,167 +42,137 @@ def evaluate_sae(
     Args:
         activations: [n, d_in], or an iterable of such arrays. BOS and padding have to be left out already.
         seed: of the bootstrap and of the random dictionary.
-        n_boot: resamples of the rows (Poisson weights, so that they can be drawn on the way).
+        n_boot: resamples (Poisson weights, so that they can be drawn on the way).
         confidence: of the percentile interval.
+        text_index: int [n], the text of each row: texts are then resampled. Without it rows are, and the intervals of
+            tokens that come from texts are too narrow.
 
     Returns:
-        Columns metric, value, ci_low, ci_high, null_mean_predictor, null_random_sae, n (rows), seed, n_boot, status.
-        Metrics: l0 (mean latents on), fvu, explained_variance, cosine, dead_share (never on in these n rows),
-        dense_share (on in more than 10 % of them), density_median (of the latents that are ever on). The last three
-        are shares of latents, not means over rows, and have no interval.
+        Columns metric, value, ci_low, ci_high, null_mean_predictor, null_random_sae (see `random_sae`), n (rows),
+        n_latents, interval_over (what was resampled: rows, texts or latents), seed, n_boot, status. Metrics, over
+        rows: l0 (mean latents on), fvu, explained_variance, cosine, norm_ratio and slope (shrinkage, see
+        `FidelitySums.metrics`). Over latents: dead_share (never on in these n rows), dense_share (on in more than
+        10 % of them), density_median (of the latents that are ever on), encoder_decoder_cosine (mean; its null pairs
+        each encoder with the decoder of another latent) and nearest_cosine (mean of each latent's largest decoder
+        cosine with another). The shares have Wilson intervals, always of 95 %.
 
     Raises:
-        InvalidInput: fewer than 2 rows, or a transcoder. SaeMismatch: another width. NonFinite: NaN or infinity.
+        InvalidInput: fewer than 2 rows, a text_index of another length, or a transcoder. SaeMismatch: another width.
+        NonFinite: NaN or infinity.
     """
     if sae.config.is_transcoder:  # its output is not to be compared with its input
         raise InvalidInput("evaluate_sae compares with what was read; a transcoder predicts another place.")
-    chunks = _chunks(activations)
-    first = next(chunks, None)
+    if not 0 < confidence < 1:
+        raise InvalidInput(f"confidence is a share between 0 and 1, such as 0.95; not {confidence!r}.")
+    stream = chunks(activations)
+    first = next(stream, None)
     if first is None:
         raise InvalidInput("no activations to evaluate on.")
-    sae_rng, boot_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    rival = _RandomSae(sae, first, sae_rng)
-    ours = _Sums(sae.config.d_in, sae.config.d_sae, n_boot)
-    theirs = _Sums(sae.config.d_in, rival.d_sae, 0)
-    while first is not None:
-        weights = boot_rng.poisson(1.0, size=(len(first), n_boot)).astype(np.float64)
-        latents = sae.encode(first)
-        ours.add(first, latents, sae.reconstruct(first, latents), weights)
-        theirs.add(first, *rival(first), weights[:, :0])
-        first = next(chunks, None)
+    sae_rng, boot_rng, latent_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    rival, weights = calibrated(sae, first, sae_rng), PoissonWeights(n_boot, boot_rng, text_index)
+    both = (sae, FidelitySums(sae.config.d_in, 1 + n_boot), _Counts(sae)), (
+        rival, FidelitySums(sae.config.d_in, 1), _Counts(rival),
+    )  # fmt: skip
+    chunk: Any = first
+    while chunk is not None:
+        drawn = weights.take(len(chunk))
+        for coder, sums, counts in both:
+            rows = chunk.to(coder.W_dec.device)
+            latents = coder.encode(rows)
+            counts.on += (latents > 0).sum(dim=0).cpu().numpy()
+            sums.add(rows, latents, coder.reconstruct(rows, latents), drawn[:, : len(sums.weight)])
+        chunk = next(stream, None)
+    weights.require_spent()
+    (_, ours, counts), (_, theirs, rival_counts) = both
     if ours.n < 2:
         raise InvalidInput(f"{ours.n} row is too few: a variance needs at least 2.")
-    return _table(ours, theirs, seed, n_boot, confidence)
+    table = pd.DataFrame(
+        _row_metrics(ours, theirs, confidence, "rows" if text_index is None else "texts")
+        + _share_metrics(counts.on, rival_counts.on, ours.n, confidence, n_boot, latent_rng)
+        + _shape_metrics(sae, rival, confidence, n_boot, latent_rng)
+    )
+    return table.assign(n=ours.n, n_latents=sae.config.d_sae, seed=seed, n_boot=n_boot).loc[:, list(COLUMNS)]
 
 
-def latent_density(sae: SAE, activations: np.ndarray | Tensor | Iterable[Any]) -> np.ndarray:
-    """Return the share of rows on which each latent is on, float64 [d_sae]."""
-    on, n = torch.zeros(sae.config.d_sae, dtype=torch.int64), 0
-    for rows in _chunks(activations):
-        on += (sae.encode(rows) > 0).sum(dim=0).cpu()
-        n += len(rows)
-    if n == 0:
-        raise InvalidInput("no activations to count on.")
-    return on.numpy() / n
+class _Counts:
+    def __init__(self, sae: SAE) -> None:
+        self.on = np.zeros(sae.config.d_sae, dtype=np.int64)
 
 
-class _Sums:
-    """Running float64 sums: over the rows, and over `n_boot` reweightings of them (column 0: every weight 1)."""
-
-    def __init__(self, d_in: int, d_sae: int, n_boot: int) -> None:
-        self.n = 0
-        self.weight = np.zeros(1 + n_boot)
-        self.x = np.zeros((1 + n_boot, d_in))
-        self.unit = np.zeros((1 + n_boot, d_in))  # sum of x / |x|, from which any constant's mean cosine follows
-        self.scalars = np.zeros((1 + n_boot, 4))  # |x - shift|^2, |x - x_hat|^2, cosine, latents on
-        self.on = np.zeros(d_sae, dtype=np.int64)
-        self._shift: np.ndarray | None = None
-
-    def add(self, x: Tensor, latents: Tensor, x_hat: Tensor, weights: np.ndarray) -> None:
-        rows, out = x.cpu().double().numpy(), x_hat.cpu().double().numpy()
-        if self._shift is None:
-            self._shift = rows[0].copy()  # near the mean: the variance is then not a difference of large numbers
-        on = (latents > 0).cpu().numpy()
-        norm = np.linalg.norm(rows, axis=1)
-        safe = np.where(norm > 0, norm, 1.0)
-        product = safe * np.linalg.norm(out, axis=1)
-        cosine = np.divide((rows * out).sum(axis=1), product, out=np.zeros(len(rows)), where=product > 0)
-        centred = rows - self._shift
-        per_row = np.stack(
-            [(centred**2).sum(axis=1), ((rows - out) ** 2).sum(axis=1), cosine, on.sum(axis=1).astype(np.float64)],
-            axis=1,
+def _row_metrics(ours: FidelitySums, theirs: FidelitySums, confidence: float, over: str) -> list[dict[str, Any]]:
+    rival, constant = theirs.metrics(), ours.mean_predictor()
+    why = {"norm_ratio": "every activation is 0", "slope": "the reconstruction never varies"}
+    return [
+        _row(
+            name, values, percentile_interval(values, confidence), (constant[name], rival[name][0]), over,
+            why.get(name, "constant activations: no variance to explain"),
         )
-        w = np.concatenate([np.ones((len(rows), 1)), weights], axis=1).T
-        self.n += len(rows)
-        self.weight += w.sum(axis=1)
-        self.x += w @ centred
-        self.unit += w @ (rows / safe[:, None])
-        self.scalars += w @ per_row
-        self.on += on.sum(axis=0)
-
-    def means(self) -> dict[str, np.ndarray]:
-        """Return l0, fvu, explained_variance and cosine, each [1 + n_boot], the first of them of all rows."""
-        with np.errstate(divide="ignore", invalid="ignore"):  # a constant stream has no variance: NaN, with a status
-            centred = self.x / self.weight[:, None]
-            variance = self.scalars[:, 0] - self.weight * (centred**2).sum(axis=1)
-            fvu = np.where(variance > 0, self.scalars[:, 1] / variance, np.nan)
-            return {
-                "l0": self.scalars[:, 3] / self.weight,
-                "fvu": fvu,
-                "explained_variance": 1.0 - fvu,
-                "cosine": self.scalars[:, 2] / self.weight,
-            }
-
-    def mean_predictor(self) -> dict[str, float]:
-        """Return what predicting the mean scores on the same rows; FVU is 1 by its definition."""
-        mean = self.x[0] / self.n + (self._shift if self._shift is not None else 0.0)
-        size = np.linalg.norm(mean)
-        cosine = float(self.unit[0] @ mean / (self.n * size)) if size > 0 else 0.0
-        return {"l0": 0.0, "fvu": 1.0, "explained_variance": 0.0, "cosine": cosine}
-
-    def shares(self) -> dict[str, float]:
-        """Return dead_share, dense_share and density_median over the latents."""
-        density = self.on / self.n
-        alive = density[density > 0]
-        return {
-            "dead_share": float((density == 0).mean()),
-            "dense_share": float((density > DENSE).mean()),
-            "density_median": float(np.median(alive)) if len(alive) else float("nan"),
-        }
+        for name, values in ours.metrics().items()
+    ]  # fmt: skip
 
 
-class _RandomSae:
-    """A TopK SAE with random directions, as many latents on as the real one has, and one fitted gain.
-
-    Without the gain its overlapping directions overshoot, and it would lose for a trivial reason.
-    """
-
-    def __init__(self, sae: SAE, rows: Tensor, rng: np.random.Generator) -> None:
-        self.d_sae = sae.config.d_sae
-        k = max(1, min(self.d_sae, round(float((sae.encode(rows) > 0).sum(dim=1).double().mean()))))
-        directions = rng.standard_normal((self.d_sae, sae.config.d_in)).astype(np.float32)
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        W_dec = torch.from_numpy(directions)
-        weights = {"W_enc": W_dec.T, "W_dec": W_dec, "b_enc": torch.zeros(self.d_sae), "b_dec": rows.cpu().mean(dim=0)}
-        self._sae = TopKSAE(topk_config(sae.config.d_in, self.d_sae, k=k), weights)
-        centred, part = rows.cpu() - self._sae.b_dec, self._sae(rows.cpu()) - self._sae.b_dec
-        size = float(part.square().sum())
-        self._gain = float((centred * part).sum()) / size if size > 0 else 0.0
-
-    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        latents = self._sae.encode(x.cpu())
-        return latents, self._sae.decode(latents * self._gain)
+def _share_metrics(
+    on: np.ndarray, rival_on: np.ndarray, n: int, confidence: float, n_boot: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    density = on / n
+    ours, theirs = density_shares(density), density_shares(rival_on / n)
+    alive = density[density > 0]
+    intervals = {name: wilson(round(ours[name] * len(on)), len(on)) for name in ("dead_share", "dense_share")}
+    intervals["density_median"] = percentile_interval(_resampled(alive, np.median, n_boot, rng), confidence)
+    return [
+        _row(name, [value], intervals[name], (np.nan, theirs[name]), "latents", "no latent is on")
+        for name, value in ours.items()
+    ]
 
 
-def _table(ours: _Sums, theirs: _Sums, seed: int, n_boot: int, confidence: float) -> pd.DataFrame:
-    tail = 100 * (1 - confidence) / 2
-    means, rival, constant = ours.means(), theirs.means(), ours.mean_predictor()
-    rows = []
-    for name, values in means.items():
-        boot = values[1:]
-        whole = len(boot) > 0 and bool(np.isfinite(boot).all())
-        low, high = np.percentile(boot, [tail, 100 - tail]) if whole else (np.nan, np.nan)
-        status = "ok" if np.isfinite(values[0]) else "constant activations: no variance to explain"
-        null = {"null_mean_predictor": constant[name], "null_random_sae": float(rival[name][0])}
-        rows.append(
-            {"metric": name, "value": float(values[0]), "ci_low": low, "ci_high": high, **null, "status": status}
+def _shape_metrics(
+    sae: SAE, rival: SAE, confidence: float, n_boot: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    aligned, near = encoder_decoder_cosine(sae), nearest_cosine(sae)
+    figures = {
+        "encoder_decoder_cosine": (aligned, _mispaired(sae), "reading and writing share no space, or a row is 0"),
+        "nearest_cosine": (near, _mean(nearest_cosine(rival)), "no two decoder rows to compare"),
+    }
+    return [
+        _row(
+            name, [_mean(values)],
+            percentile_interval(_resampled(values[np.isfinite(values)], np.mean, n_boot, rng), confidence),
+            (np.nan, null), "latents", why,
         )
-    ours_shares, rival_shares = ours.shares(), theirs.shares()
-    for name, value in ours_shares.items():
-        null = {"null_mean_predictor": np.nan, "null_random_sae": rival_shares[name]}
-        status = "ok" if np.isfinite(value) else "no latent is on"
-        rows.append({"metric": name, "value": value, "ci_low": np.nan, "ci_high": np.nan, **null, "status": status})
-    table = pd.DataFrame(rows).assign(n=ours.n, seed=seed, n_boot=n_boot)
-    names = ("metric", "value", "ci_low", "ci_high", "null_mean_predictor", "null_random_sae", "n", "seed", "n_boot")
-    return table.loc[:, [*names, "status"]]
+        for name, (values, null, why) in figures.items()
+    ]  # fmt: skip
 
 
-def _chunks(activations: Any) -> Iterator[Tensor]:
-    """Yield float32 chunks of at most 4096 rows, from one array or from an iterable of arrays."""
-    arrays = [activations] if isinstance(activations, np.ndarray | Tensor) else activations
-    for array in arrays:
-        rows = torch.as_tensor(array)
-        if rows.ndim != 2:
-            raise InvalidInput(f"activations are [n, d_in]; given {list(rows.shape)}.")
-        for start in range(0, len(rows), _CHUNK):
-            yield rows[start : start + _CHUNK].to(torch.float32)
+def _mispaired(sae: SAE) -> float:
+    """Return the mean cosine between the encoder of a latent and the decoder of any other one."""
+    if not np.isfinite(encoder_decoder_cosine(sae)).any() or sae.config.d_sae < 2:
+        return float("nan")
+    W_enc, W_dec = sae.W_enc.T.double().cpu().numpy(), sae.W_dec.double().cpu().numpy()
+    reads, writes = (
+        np.divide(W, size, out=np.zeros_like(W), where=size > 0)
+        for W, size in ((W, np.linalg.norm(W, axis=1, keepdims=True)) for W in (W_enc, W_dec))
+    )
+    pairs = len(reads) * (len(reads) - 1)
+    return float(reads.sum(axis=0) @ writes.sum(axis=0) - (reads * writes).sum()) / pairs
+
+
+def _mean(values: np.ndarray) -> float:
+    found = values[np.isfinite(values)]
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def _resampled(values: np.ndarray, statistic: Any, n_boot: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the statistic of the values and of `n_boot` resamples of them, NaN if there are none."""
+    if len(values) == 0:
+        return np.full(1 + n_boot, np.nan)
+    draws = [statistic(values[rng.integers(len(values), size=len(values))]) for _ in range(n_boot)]
+    return np.array([statistic(values), *draws])
+
+
+def _row(
+    metric: str, values: Any, interval: tuple[float, float], nulls: tuple[float, float], over: str, why: str
+) -> dict[str, Any]:
+    value = float(values[0])
+    found = {"metric": metric, "value": value, "ci_low": interval[0], "ci_high": interval[1]}
+    null = {"null_mean_predictor": nulls[0], "null_random_sae": float(nulls[1])}
+    return found | null | {"interval_over": over, "status": "ok" if np.isfinite(value) else why}

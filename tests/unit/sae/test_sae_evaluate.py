@@ -10,7 +10,8 @@ from sae_planted import config_of, plant, random_sae
 
 from interp.errors import InvalidInput, NonFinite, SaeMismatch
 from interp.sae.config import topk_config
-from interp.sae.evaluate import evaluate_sae, latent_density
+from interp.sae.density import latent_density
+from interp.sae.evaluate import evaluate_sae
 from interp.sae.topk import TopKSAE
 from interp.sae.train import train_sae
 
@@ -30,6 +31,17 @@ def values(table: pd.DataFrame, column: str = "value") -> dict[str, float]:
     return table.set_index("metric")[column].to_dict()
 
 
+def cosines(a, b) -> np.ndarray:
+    a, b = (m.double().numpy() / np.linalg.norm(m.double().numpy(), axis=1, keepdims=True) for m in (a, b))
+    return a @ b.T
+
+
+def slope(x: np.ndarray, out: np.ndarray) -> float:
+    """Least squares through the origin of the centred values, all entries of all rows together."""
+    x, out = x - x.mean(axis=0), out - out.mean(axis=0)
+    return float(np.linalg.lstsq(out.reshape(-1, 1), x.ravel(), rcond=None)[0][0])
+
+
 def test_metrics_equal_their_formulas_over_the_whole_set(trained):
     found = values(evaluate_sae(trained, X, seed=0))
     x, out = X.astype(np.float64), trained(X).double().numpy()
@@ -42,9 +54,13 @@ def test_metrics_equal_their_formulas_over_the_whole_set(trained):
         "fvu": fvu,
         "explained_variance": 1 - fvu,
         "cosine": cosine.mean(),
+        "norm_ratio": (np.linalg.norm(out, axis=1) / np.linalg.norm(x, axis=1)).mean(),
+        "slope": slope(x, out),
         "dead_share": (density == 0).mean(),
         "dense_share": (density > 0.1).mean(),
         "density_median": np.median(density[density > 0]),
+        "encoder_decoder_cosine": cosines(trained.W_enc.T, trained.W_dec).diagonal().mean(),
+        "nearest_cosine": (cosines(trained.W_dec, trained.W_dec) - 2 * np.eye(64)).max(axis=1).mean(),
     }
     assert found.keys() == expected.keys()
     for name, value in expected.items():
@@ -60,6 +76,9 @@ def test_mean_predictor_scores_exactly_nothing(trained):
     mean = x.mean(axis=0)
     cosine = (x @ mean / np.linalg.norm(x, axis=1) / np.linalg.norm(mean)).mean()
     assert null["cosine"] == pytest.approx(cosine, rel=1e-9)
+    ratio = (np.linalg.norm(mean) / np.linalg.norm(x, axis=1)).mean()
+    assert null["norm_ratio"] == pytest.approx(ratio, rel=1e-9)
+    assert np.isnan(null["slope"])
 
 
 def test_sae_that_answers_the_mean_scores_like_the_mean_predictor():
@@ -70,6 +89,27 @@ def test_sae_that_answers_the_mean_scores_like_the_mean_predictor():
     assert found["fvu"] == pytest.approx(1.0, abs=1e-6)
     assert found["explained_variance"] == pytest.approx(0.0, abs=1e-6)
     assert found["dead_share"] == 1.0
+    assert np.isnan(found["slope"])
+
+
+@pytest.mark.parametrize("shrink", [0.5, 1.0, 1.25])
+def test_planted_shrinkage_is_the_slope(shrink):
+    eye = torch.eye(32)
+    both = {"W_enc": torch.cat([eye, -eye], dim=1), "W_dec": shrink * torch.cat([eye, -eye]), "b_enc": torch.zeros(64)}
+    b_dec = torch.from_numpy(X.mean(axis=0))
+    config = topk_config(32, 64, k=64, decoder_norm="free")
+    found = values(evaluate_sae(TopKSAE(config, {**both, "b_dec": b_dec}), X, seed=0))
+    assert found["slope"] == pytest.approx(1 / shrink, rel=1e-4)
+    assert found["fvu"] == pytest.approx((1 - shrink) ** 2, abs=1e-6)
+
+
+def test_norm_ratio_of_a_reconstruction_that_is_half_as_long():
+    eye = torch.eye(32)
+    weights = {"W_enc": torch.cat([eye, -eye], dim=1), "W_dec": torch.cat([eye, -eye]) / 2, "b_enc": torch.zeros(64)}
+    sae = TopKSAE(topk_config(32, 64, k=64, decoder_norm="free"), {**weights, "b_dec": torch.zeros(32)})
+    table = evaluate_sae(sae, X, seed=0).set_index("metric")
+    assert table.loc["norm_ratio", "value"] == pytest.approx(0.5, rel=1e-6)
+    assert table.loc["cosine", "value"] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_perfect_sae_explains_everything():
@@ -86,7 +126,7 @@ def test_streaming_equals_one_shot(trained, sizes):
     whole = evaluate_sae(trained, X, seed=0)
     parts = np.split(X, np.cumsum(sizes)[:-1])
     streamed = evaluate_sae(trained, iter(parts), seed=0)
-    for column in ("value", "ci_low", "ci_high", "null_mean_predictor"):
+    for column in ("value", "ci_low", "ci_high", "null_mean_predictor"):  # the rival is fitted on the first chunk
         np.testing.assert_allclose(streamed[column], whole[column], rtol=1e-5)
 
 
@@ -115,6 +155,37 @@ def test_interval_covers_the_value_of_the_whole_population(trained):
         rows = evaluate_sae(trained, X[rng.choice(3000, 150, replace=False)], seed=0).set_index("metric")
         hits += rows.loc["fvu", "ci_low"] <= truth <= rows.loc["fvu", "ci_high"]
     assert hits >= 50  # 95 % nominal: fewer has probability < 1e-3
+
+
+def test_interval_of_tokens_that_repeat_in_a_text_is_wider():
+    sae = random_sae(config_of("standard", d_in=32, d_sae=64))
+    texts = np.repeat(np.arange(100), 30)
+    rows = X[:100][texts]  # thirty times the same token in each text: 100 samples, not 3,000
+    by_row = evaluate_sae(sae, rows, seed=0).set_index("metric").loc["fvu"]
+    by_text = evaluate_sae(sae, rows, seed=0, text_index=texts).set_index("metric").loc["fvu"]
+    assert (by_row["interval_over"], by_text["interval_over"]) == ("rows", "texts")
+    ratio = (by_text["ci_high"] - by_text["ci_low"]) / (by_row["ci_high"] - by_row["ci_low"])
+    assert ratio == pytest.approx(np.sqrt(30), rel=0.3)
+
+
+def test_interval_by_text_does_not_depend_on_the_chunks(trained):
+    texts = np.repeat(np.arange(100), 30)
+    whole = evaluate_sae(trained, X, seed=0, text_index=texts)
+    parts = evaluate_sae(trained, np.array_split(X, 7), seed=0, text_index=texts)
+    np.testing.assert_allclose(whole["ci_low"], parts["ci_low"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", [2999, 3001])
+def test_text_index_of_another_length_is_refused(trained, n):
+    with pytest.raises(InvalidInput, match="text_index"):
+        evaluate_sae(trained, X, seed=0, text_index=np.zeros(n, np.int64))
+
+
+def test_rival_of_a_jumprelu_sae_is_on_as_often():
+    sae = random_sae(config_of("jumprelu", d_in=32, d_sae=64))
+    table = evaluate_sae(sae, X[:1000], seed=0).set_index("metric")
+    for name in ("l0", "dead_share", "dense_share", "density_median"):
+        assert table.loc[name, "null_random_sae"] == pytest.approx(table.loc[name, "value"], rel=1e-9), name
 
 
 def test_same_seed_same_table(trained):
