@@ -42,7 +42,10 @@ def texts_of_row(
         text = corpus.document(rng)
         encoding = tokenizer.encode(text.text)
         ids = encoding.ids[:left]
-        read = text.length if len(ids) == len(encoding.ids) else encoding.offsets[len(ids) - 1][1]
+        # where the cut goes through the bytes of one letter, both tokens span it and it was not read
+        read = (
+            text.length if left >= len(encoding.ids) else min(encoding.offsets[left - 1][1], encoding.offsets[left][0])
+        )
         left -= len(ids)
         yield text, ids, read
 

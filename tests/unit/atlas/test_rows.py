@@ -47,8 +47,8 @@ def test_a_row_is_texts_each_behind_its_bos(corpus, tokenizer):
 def test_what_was_read_of_a_cut_text_is_its_beginning(corpus, tokenizer):
     for number in range(40):
         text, ids, read = list(texts_of_row(corpus, tokenizer, 9, number))[-1]
-        assert text.text[:read].encode().startswith(tokenizer.decode(ids).strip().rstrip("\ufffd").encode())
-        assert read <= text.length
+        shown = tokenizer.decode(ids).strip().rstrip("\ufffd")
+        assert text.text[:read].strip() == shown.strip()
 
 
 def test_a_stream_gives_the_rows_whoever_makes_them(tokenizer):
