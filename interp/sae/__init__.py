@@ -18,11 +18,15 @@ _HOME = {
     "check_fit": "interp.sae.fit",
     "density_histogram": "interp.sae.density",
     "evaluate_sae": "interp.sae.evaluate",
+    "frequency_bands": "interp.sae.classes",
     "latent_density": "interp.sae.density",
     "list_saes": "interp.sae.io",
     "load_sae": "interp.sae.io",
     "loss_recovered": "interp.sae.splice",
+    "norm_bands": "interp.sae.classes",
+    "position_bands": "interp.sae.classes",
     "random_sae": "interp.sae.rival",
+    "reconstruction_by_class": "interp.sae.classes",
     "save_sae": "interp.sae.io",
     "splice": "interp.sae.splice",
     "topk_config": "interp.sae.config",
@@ -44,11 +48,15 @@ __all__ = [
     "check_fit",
     "density_histogram",
     "evaluate_sae",
+    "frequency_bands",
     "latent_density",
     "list_saes",
     "load_sae",
     "loss_recovered",
+    "norm_bands",
+    "position_bands",
     "random_sae",
+    "reconstruction_by_class",
     "save_sae",
     "splice",
     "topk_config",
@@ -58,6 +66,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from interp.sae.classes import frequency_bands, norm_bands, position_bands, reconstruction_by_class
     from interp.sae.coder import SAE, SparseLatents
     from interp.sae.config import SaeConfig, topk_config
     from interp.sae.density import density_histogram, latent_density

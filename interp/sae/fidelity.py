@@ -84,9 +84,17 @@ class FidelitySums:
         """Return sum |x - x_hat|^2, float64 [n_weights]."""
         return self._scalars[:, _ERROR].copy()
 
+    def mean(self) -> np.ndarray:
+        """Return the mean row, float64 [d]."""
+        return self._x[0] / self.n + (self._shift if self._shift is not None else 0.0)
+
+    def variance_about(self, point: np.ndarray) -> float:
+        """Return sum |x - point|^2."""
+        return float(self.variance()[0]) + self.n * float(((self.mean() - point) ** 2).sum())
+
     def mean_predictor(self) -> dict[str, float]:
         """Return what predicting the mean scores on the same rows; FVU is 1 by its definition, and it has no slope."""
-        mean = self._x[0] / self.n + (self._shift if self._shift is not None else 0.0)
+        mean = self.mean()
         size = float(np.linalg.norm(mean))
         cosine = float(self._unit[0] @ mean / (self.n * size)) if size > 0 else 0.0
         sized = self._scalars[0, _SIZED]
