@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from interp.sae.learner import Learner, Options
+from interp.sae.learners.gba import GbaLearner, GbaOptions
 from interp.sae.learners.topk import TopKLearner, TopKOptions
 
 TRAINABLE: dict[str, tuple[type[Learner], type[Options]]] = {
     "topk": (TopKLearner, TopKOptions),
+    "gba": (GbaLearner, GbaOptions),
 }
 """Name of an architecture -> how it is trained, and what has to be chosen for it."""
