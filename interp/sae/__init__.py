@@ -16,6 +16,7 @@ _HOME = {
     "TrainedSae": "interp.sae.on_model",
     "build_sae": "interp.sae.io",
     "check_fit": "interp.sae.fit",
+    "compare_saes": "interp.sae.agreement",
     "density_histogram": "interp.sae.density",
     "evaluate_sae": "interp.sae.evaluate",
     "frequency_bands": "interp.sae.classes",
@@ -23,12 +24,14 @@ _HOME = {
     "list_saes": "interp.sae.io",
     "load_sae": "interp.sae.io",
     "loss_recovered": "interp.sae.splice",
+    "match_latents": "interp.sae.agreement",
     "norm_bands": "interp.sae.classes",
     "position_bands": "interp.sae.classes",
     "random_sae": "interp.sae.rival",
     "reconstruction_by_class": "interp.sae.classes",
     "save_sae": "interp.sae.io",
     "splice": "interp.sae.splice",
+    "stability": "interp.sae.agreement",
     "topk_config": "interp.sae.config",
     "train_sae": "interp.sae.train",
     "train_sae_on_model": "interp.sae.on_model",
@@ -46,6 +49,7 @@ __all__ = [
     "TrainedSae",
     "build_sae",
     "check_fit",
+    "compare_saes",
     "density_histogram",
     "evaluate_sae",
     "frequency_bands",
@@ -53,12 +57,14 @@ __all__ = [
     "list_saes",
     "load_sae",
     "loss_recovered",
+    "match_latents",
     "norm_bands",
     "position_bands",
     "random_sae",
     "reconstruction_by_class",
     "save_sae",
     "splice",
+    "stability",
     "topk_config",
     "train_sae",
     "train_sae_on_model",
@@ -66,6 +72,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from interp.sae.agreement import compare_saes, match_latents, stability
     from interp.sae.classes import frequency_bands, norm_bands, position_bands, reconstruction_by_class
     from interp.sae.coder import SAE, SparseLatents
     from interp.sae.config import SaeConfig, topk_config
