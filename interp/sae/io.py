@@ -106,12 +106,12 @@ def load_sae(name_or_path: str | Path, *, declare: Mapping[str, Any] | None = No
         files = {name: (folder / name).read_bytes() for name in wanted}
     if ours or _says_ours(files):
         _require(files, folder)
-        config, weights = reader(files, declare=declare, name=folder.name)
+        config, weights = reader(files, declare=declare, name=folder.as_posix())
         sae = build_sae(config, weights)
         golden.check_golden(sae, files[golden.FILE])
         sae.golden_checked = True
         return sae
-    return build_sae(*reader(files, declare=declare, name=folder.name))
+    return build_sae(*reader(files, declare=declare, name=folder.as_posix()))
 
 
 def list_saes() -> list[str]:
