@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
@@ -27,8 +28,8 @@ class Spec:
         return replace(self, options=self.options.filled(self.config, settings))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint and a training record say of it: arch and every option."""
-        return {"arch": self.arch, **asdict(self.options)}
+        """Return what a checkpoint and a training record say of it: arch and every option, as JSON gives them back."""
+        return {"arch": self.arch, **json.loads(json.dumps(asdict(self.options)))}
 
 
 def make_spec(
