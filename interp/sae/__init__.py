@@ -30,6 +30,7 @@ _HOME = {
     "random_sae": "interp.sae.rival",
     "reconstruction_by_class": "interp.sae.classes",
     "save_sae": "interp.sae.io",
+    "sparse_probing": "interp.sae.labels",
     "splice": "interp.sae.splice",
     "stability": "interp.sae.agreement",
     "topk_config": "interp.sae.config",
@@ -63,6 +64,7 @@ __all__ = [
     "random_sae",
     "reconstruction_by_class",
     "save_sae",
+    "sparse_probing",
     "splice",
     "stability",
     "topk_config",
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from interp.sae.gated import GatedSAE
     from interp.sae.io import build_sae, list_saes, load_sae, save_sae, training_record
     from interp.sae.jumprelu import JumpReluSAE
+    from interp.sae.labels import sparse_probing
     from interp.sae.on_model import TrainedSae, train_sae_on_model
     from interp.sae.relu import StandardSAE
     from interp.sae.rival import random_sae
