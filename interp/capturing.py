@@ -22,7 +22,10 @@ from interp.reading import hooked, read_sites
 from interp.sites import Site
 from interp.tokens import bos_policy, encode
 
-__all__ = ["MAX_BYTES", "Activations", "Batch", "capture", "collect", "hooked", "read_sites", "stream", "token_batches"]
+__all__ = [
+    *("MAX_BYTES", "Activations", "Batch", "capture", "collect", "hooked", "read_sites", "site_batches", "stream"),
+    "token_batches",
+]
 
 _CHUNK_ROWS = 1024  # rows of an endless stream that are sorted by length together
 MAX_BYTES = 4 * 2**30
@@ -123,19 +126,45 @@ def token_batches(
         include_special: also give BOS, EOS and padding, which are left out wherever they stand in a row.
         start: number of the first batch that is given; those before it are not run.
     """
-    site = find_site(model, site)
+    name = str(find_site(model, site))
+    batches = site_batches(
+        model,
+        rows,
+        [name],
+        batch_tokens=batch_tokens,
+        bos=bos,
+        include_special=include_special,
+        max_length=max_length,
+        start=start,
+    )
+    return (batch[name] for batch in batches)
+
+
+def site_batches(
+    model: Model,
+    rows: Iterable[Any],
+    sites: Iterable[str | Site],
+    *,
+    batch_tokens: int = 8192,
+    bos: str | None = None,
+    include_special: bool = False,
+    max_length: int | None = None,
+    start: int = 0,
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield {site: activations [n_tokens, d]} of several sites, one forward pass a batch; see `token_batches`."""
+    found = [find_site(model, site) for site in sites]
     iterator, number = iter(rows), 0
     while chunk := list(islice(iterator, _CHUNK_ROWS)):
         if isinstance(chunk[0], str):
             encoded = encode(model, chunk, bos=bos, max_length=max_length)
         else:
             encoded = packed(model, chunk, include_special)
-        request = with_tokens(model, encoded, [site], pool="none", dtype="float32", batch_tokens=batch_tokens,
+        request = with_tokens(model, encoded, found, pool="none", dtype="float32", batch_tokens=batch_tokens,
                                include_special=include_special)  # fmt: skip
         # a batch of nothing but specials is never given, so it is not counted either
         batches = [b for b in plan_batches(encoded.lengths, batch_tokens) if request.n_chosen[b].any()]
         for batch in batches[max(0, start - number) :]:
-            yield run_batch(request, batch).values[str(site)]
+            yield run_batch(request, batch).values
         number += len(batches)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from interp.batches import plan_batches
 from interp.capture_store import capture_to_store
-from interp.capturing import capture, hooked, stream, token_batches
+from interp.capturing import capture, hooked, site_batches, stream, token_batches
 from interp.errors import HookNotFired, InvalidInput, NonFinite, ResourceExhausted, UnknownSite
 from interp.models import hook_name, hook_point
 from interp.sites import Site
@@ -328,6 +328,15 @@ def test_token_batches_go_on_from_a_batch_number():
     later = list(token_batches(MODEL, rows, "z.0", batch_tokens=60, start=4))
     assert len(everything) == 6
     assert all(torch.equal(a, b) for a, b in zip(everything[4:], later, strict=True))
+
+
+def test_sites_read_together_are_those_read_alone():
+    texts, sites = _texts(25), ["resid_post.1", "z.0", "mlp_out.0"]
+    together = list(site_batches(MODEL, texts, sites, batch_tokens=60, start=1))
+    for site in sites:
+        alone = list(token_batches(MODEL, texts, site, batch_tokens=60, start=1))
+        assert len(alone) == len(together) > 2
+        assert all(torch.equal(a, b[site]) for a, b in zip(alone, together, strict=True))
 
 
 @pytest.mark.parametrize("row", [np.arange(100), np.array([[1, 2]]), np.array([1.5]), np.array([-1]), np.array([9999])])
