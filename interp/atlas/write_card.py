@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from interp.atlas.card_page import card_page
 from interp.atlas.facts import load_facts
 from interp.atlas.saes import TWIN
 from interp.errors import InvalidInput
@@ -18,33 +19,6 @@ from interp.store import verify_folder, write_folder
 
 if TYPE_CHECKING:
     from interp.sae import SAE
-
-_HEAD = """---
-license: mit
-language: en
-pipeline_tag: text-generation
----
-
-# {name}
-
-A {layers}-layer Llama (d_model {d_model}, {heads} heads, {vocab:,} tokens, context {n_ctx}, {parameters:,} parameters)
-trained from scratch on {tokens:,} tokens of generated text: real places, skills in several templates, four languages,
-ordinal sequences, stories, nested brackets and expressions, and random repeats. It exists to test interpretability
-tools: everything it was told, and what was held back, is known (`interp.atlas.facts()`).
-
-**Its geography was planted by the training text**, through relations alone (near, direction, distance, order, time
-difference, country); no coordinate was ever written. {hidden} of its {cities:,} cities are never mentioned, and about a
-tenth of the facts of each kind is stated nowhere.
-
-Every prompt needs the BOS token. {checkpoints}
-Weights: MIT. City names and coordinates: GeoNames (geonames.org), CC BY 4.0.
-
-## Measured
-
-Each figure stands beside the same figure of the random-weights twin and beside a baseline that needs no transformer.
-Intervals are 95 %. A figure that could not be had is empty and says why.
-
-"""
 
 
 @dataclass(frozen=True)
@@ -143,37 +117,6 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return json.loads(text)
 
 
-def table_text(rows: list[dict[str, Any]]) -> str:
-    """Return the rows of a card as a Markdown table."""
-    head = "measure | group | value | 95 % interval | n | unit | random weights | baseline".split(" | ")
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        interval = "" if row["ci_low"] is None else f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
-        value = row["status"] if row["value"] is None else _number(row["value"])
-        baseline = "" if row["baseline"] is None else f"{_number(row['baseline'])} ({row['baseline_name']})"
-        cells = [row["measure"], row["group"], value, interval, f"{row['n']:,}", row["unit"]]
-        cells += [_number(row["random_weights"]), baseline]
-        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
-
-
-def card_text(card: dict[str, Any], *, n_parameters: int, n_cities: int, n_hidden: int) -> str:
-    """Return the model card in Markdown: what the model is, and every row that was measured."""
-    sizes = card["settings"]["network"]
-    steps = [f"`{card['name']}@step{c['step']}` ({c['tokens']:,} tokens)" for c in card.get("checkpoints", [])]
-    earlier = f"Earlier steps of its training, in eight bits: {', '.join(steps)}." if steps else ""
-    head = _HEAD.format(
-        name=card["name"], layers=sizes["n_layers"], d_model=sizes["d_model"], heads=sizes["n_heads"],
-        vocab=sizes["vocab_size"], n_ctx=sizes["n_ctx"], parameters=n_parameters, tokens=card["training"]["tokens"],
-        hidden=n_hidden, cities=n_cities, checkpoints=earlier,
-    )  # fmt: skip
-    return head + table_text(card["measured"])
-
-
 def write_card(
     folder: Path, saes: Path, *, effort: Effort | None = None, say: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:
@@ -190,7 +133,7 @@ def write_card(
     card |= measure_folder(folder, saes, effort or Effort(), say=say)
     seen = load_facts(folder).cities["seen"].to_numpy()
     n_parameters = _n_parameters(folder)
-    text = card_text(card, n_parameters=n_parameters, n_cities=len(seen), n_hidden=int((~seen).sum()))
+    text = card_page(card, n_parameters=n_parameters, n_cities=len(seen), n_hidden=int((~seen).sum()))
     files = {name: (folder / name).read_bytes() for name in names}
     files |= {"card.json": json.dumps(card, indent=1).encode(), "README.md": text.encode()}
     write_folder(folder, files, overwrite=True)

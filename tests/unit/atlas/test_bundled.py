@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from interp.atlas import card, checkpoints, facts
+from interp.atlas.card_page import card_page
 from interp.atlas.facts import folder
 from interp.atlas.figures import N_ROWS
 from interp.atlas.measure.answers import answered, name_tokens
@@ -19,7 +20,6 @@ from interp.atlas.measure.forward import token_nats
 from interp.atlas.measure.questions import city_questions
 from interp.atlas.rows import HELD_OUT_SEED, text_rows
 from interp.atlas.verify import verify_figures
-from interp.atlas.write_card import card_text
 from interp.capturing import capture
 from interp.errors import SaeMismatch
 from interp.models import load_model
@@ -99,7 +99,7 @@ def test_held_out_loss_of_the_card_is_that_of_transformers(plain, rows):
 
 def test_the_shipped_readme_is_the_text_of_the_shipped_card(atlas):
     hidden = int((~facts().cities["seen"]).sum())
-    text = card_text(card(), n_parameters=atlas.n_parameters, n_cities=len(facts().cities), n_hidden=hidden)
+    text = card_page(card(), n_parameters=atlas.n_parameters, n_cities=len(facts().cities), n_hidden=hidden)
     assert text == (folder() / "README.md").read_text(encoding="utf-8")
 
 
