@@ -23,7 +23,15 @@ from interp.sites import Site
 from interp.tokens import bos_policy, encode
 
 __all__ = [
-    *("MAX_BYTES", "Activations", "Batch", "capture", "collect", "hooked", "read_sites", "site_batches", "stream"),
+    "MAX_BYTES",
+    "Activations",
+    "Batch",
+    "capture",
+    "collect",
+    "hooked",
+    "read_sites",
+    "site_batches",
+    "stream",
     "token_batches",
 ]
 
