@@ -14,6 +14,7 @@ _HOME = {
     "StandardSAE": "interp.sae.relu",
     "TopKSAE": "interp.sae.topk",
     "TrainedSae": "interp.sae.on_model",
+    "absorption": "interp.sae.absorbed",
     "build_sae": "interp.sae.io",
     "check_fit": "interp.sae.fit",
     "compare_saes": "interp.sae.agreement",
@@ -48,6 +49,7 @@ __all__ = [
     "StandardSAE",
     "TopKSAE",
     "TrainedSae",
+    "absorption",
     "build_sae",
     "check_fit",
     "compare_saes",
@@ -74,6 +76,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from interp.sae.absorbed import absorption
     from interp.sae.agreement import compare_saes, match_latents, stability
     from interp.sae.classes import frequency_bands, norm_bands, position_bands, reconstruction_by_class
     from interp.sae.coder import SAE, SparseLatents
