@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from interp.errors import CorruptArtifact, InvalidInput, UnknownName, nearest
-from interp.sae import golden
+from interp.errors import CorruptArtifact, InvalidInput
+from interp.sae import golden, hub
 from interp.sae.coder import SAE
 from interp.sae.config import SaeConfig
 from interp.sae.folder import read_folder
@@ -82,36 +82,39 @@ def save_sae(
 
 
 def load_sae(name_or_path: str | Path, *, declare: Mapping[str, Any] | None = None) -> SAE:
-    """Load a bundled SAE by name ("atlas/resid_post.2") or any SAE from a folder.
+    """Load a bundled SAE by name ("atlas/resid_post.2"), any SAE from a folder, or one of the Hugging Face hub.
 
     An SAE that this package saved is verified: sha256 and length of every file, then the golden vectors. Folders
-    of SAELens and sparsify are read as they are (`sae.golden_checked` is then False).
+    of SAELens, sparsify, Gemma Scope and dictionary_learning are read as they are (`sae.golden_checked` is then
+    False). On the hub an SAE is "hub:org/repo/path", or "gpt2-small-res-jb/blocks.8.hook_resid_pre" for a release in
+    `interp.sae.hub.RELEASES`, which also says what the files of that release leave out.
 
     Args:
         declare: conventions that the folder of someone else leaves out, by the names of `SaeConfig`, for instance
             {"apply_b_dec_to_input": True}. What a file states cannot be overruled.
 
     Raises:
-        UnknownName: no bundled SAE and no folder of that name; the nearest are named.
+        UnknownName: no bundled SAE and no folder of that name (the nearest are named), or the hub has none.
         InvalidInput: a convention is missing, unknown, or not computed here.
         CorruptArtifact: a file is missing or has other bytes than were written; it is named.
         SaeMismatch: the SAE does not give what it gave when it was saved.
     """
-    folder = _find(name_or_path)
+    found = _find(name_or_path)
+    folder, known = found.folder, {**found.declare, **(declare or {})}
     names = {path.name for path in folder.iterdir() if path.is_file()}
     ours = MANIFEST in names or golden.FILE in names
     files = read_folder(folder) if ours else {}
     wanted, reader = find_reader(set(files) if ours else names)
     if not ours:
         files = {name: (folder / name).read_bytes() for name in wanted}
+    config, weights = reader(files, declare=known, name=found.name)
     if ours or _says_ours(files):
         _require(files, folder)
-        config, weights = reader(files, declare=declare, name=folder.as_posix())
         sae = build_sae(config, weights)
         golden.check_golden(sae, files[golden.FILE])
         sae.golden_checked = True
         return sae
-    return build_sae(*reader(files, declare=declare, name=folder.as_posix()))
+    return build_sae(config, hub.centred_input(config, weights) if found.centred else weights)
 
 
 def list_saes() -> list[str]:
@@ -121,18 +124,17 @@ def list_saes() -> list[str]:
 
 def training_record(name_or_path: str | Path) -> dict[str, Any]:
     """Return what training.json of a saved SAE says about how it was trained and evaluated."""
-    return parse_json(read_folder(_find(name_or_path))[TRAINING], TRAINING)
+    return parse_json(read_folder(_find(name_or_path).folder)[TRAINING], TRAINING)
 
 
-def _find(name_or_path: str | Path) -> Path:
+def _find(name_or_path: str | Path) -> hub.HubSae:
     name = str(name_or_path)
-    if name in list_saes():
-        return BUNDLED / name
-    path = Path(name_or_path)
-    if path.is_dir():
-        return path
-    near = ", ".join(nearest(name, list_saes())) or "none are bundled"
-    raise UnknownName(f"no bundled SAE and no folder {name!r}. Nearest bundled: {near}. Give a name or a folder.")
+    folder = BUNDLED / name if name in list_saes() else Path(name_or_path)
+    if folder.is_dir():
+        return hub.HubSae(folder, folder.as_posix(), {}, False)
+    if isinstance(name_or_path, str) and hub.is_hub_name(name):
+        return hub.fetch(name)
+    raise hub.unknown(name, list_saes())
 
 
 def _says_ours(files: Mapping[str, bytes]) -> bool:
