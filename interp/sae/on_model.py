@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from interp.errors import InvalidInput
+from interp.sae.activation_stream import ActivationStream, Batch, pick
 from interp.sae.coder import SAE
 from interp.sae.evaluate import evaluate_sae
+from interp.sae.evaluate_transcoder import evaluate_transcoder
 from interp.sae.io import MANIFEST, load_sae, rounded_sae, save_sae, training_record
 from interp.sae.learner import Options
 from interp.sae.settings import TrainSettings, make_settings
@@ -28,6 +28,9 @@ from interp.sae.train import train_sae
 if TYPE_CHECKING:
     from interp.models import Model
 
+SETTINGS = [f.name for f in fields(TrainSettings) if f.name not in ("steps", "seed")]
+"""Settings of a run that can be given by name."""
+
 
 @dataclass(frozen=True)
 class TrainedSae:
@@ -37,6 +40,26 @@ class TrainedSae:
     history: pd.DataFrame
     evaluation: pd.DataFrame
     path: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One SAE to be trained on a stream: what it is, how it is trained, and the folder that it is saved as."""
+
+    spec: Spec
+    settings: TrainSettings
+    eval_rows: int
+    folder: Path
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that decides the result beside the rows (the model's fingerprint is in the config)."""
+        config = self.spec.config.to_dict()
+        return {"config": config, "eval_rows": self.eval_rows, **asdict(self.settings), **self.spec.to_dict()}
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints while it is being trained."""
+        return self.folder.with_name(f"{self.folder.name}.checkpoints")
 
 
 def train_sae_on_model(
@@ -50,6 +73,8 @@ def train_sae_on_model(
     out: str | Path,
     arch: str = "topk",
     options: Options | None = None,
+    site_out: str | None = None,
+    skip_connection: bool = False,
     bos: str | None = None,
     context_size: int | None = None,
     eval_rows: int = 512,
@@ -68,10 +93,12 @@ def train_sae_on_model(
         rows: texts, or int arrays of ids (used as they are). Iterated anew for every epoch, so a list or an object
             with `__iter__` that always gives the same rows, not a generator.
         site: such as "resid_post.2".
-        arch: a name of `interp.sae.learners.TRAINABLE`.
-        options: the architecture's options; or single ones by name among `training`, such as k=32.
         tokens: activation vectors to train on; rows are read again where they do not suffice.
         out: folder of the SAE.
+        arch: a name of `interp.sae.learners.TRAINABLE`.
+        options: the architecture's options; or single ones by name among `training`, such as k=32.
+        site_out: train a transcoder, which predicts this site from `site` (such as "mlp_out.2" from "resid_mid.2").
+        skip_connection: of a transcoder, whether it has a linear path beside the latents.
         bos: policy for texts; default the model's. Rows of ids: how they were made, "always" or "never".
         context_size: texts are cut to so many tokens; default what the model takes.
         eval_rows: the first so many rows are kept for the evaluation.
@@ -82,123 +109,84 @@ def train_sae_on_model(
 
     Raises:
         InvalidInput: rows that cannot be iterated again, too few rows, or `out` holds something else.
-        UnknownSite: the model has no such site.
+        UnknownSite: the model has no such site. UnknownName: no such architecture.
     """
-    from interp.tokens import bos_policy
-
-    stream = _Stream(model, rows, site, bos_policy(model, bos), context_size or model.n_ctx, eval_rows, batch_tokens)
+    sites = [site] if site_out is None else [site, site_out]
+    stream = ActivationStream(
+        model, rows, sites, bos=bos, context_size=context_size, eval_rows=eval_rows, batch_tokens=batch_tokens
+    )
     log = training.pop("log", None)
-    given = {name: training.pop(name) for name in _SETTINGS if name in training}
-    settings = make_settings(tokens=tokens, seed=seed, **given)
-    spec = make_spec(
-        arch=arch, d_in=stream.d_in, d_sae=d_sae, options=options, values=training, stated=stream.stated(dtype)
-    ).filled(settings)
-    identity = _identity(spec, settings, eval_rows)
-    folder = Path(out)
-    finished = _finished(folder, identity, overwrite)
+    given = {name: training.pop(name) for name in SETTINGS if name in training}
+    stated = stream.stated(site, dtype=dtype, site_out=site_out, skip_connection=skip_connection)
+    spec = spec_at(stream, stated, d_sae=d_sae, arch=arch, options=options, values=training)
+    plan = make_plan(spec, make_settings(tokens=tokens, seed=seed, **given), eval_rows, Path(out))
+    finished = read_finished(plan, overwrite)
     if finished is not None:
         return finished
     held_out = stream.held_out()
-    checkpoints = folder.with_name(f"{folder.name}.checkpoints")
+    config = plan.spec.config
     trained, history = train_sae(
-        stream, spec.config, arch=arch, options=spec.options, tokens=tokens, seed=seed, checkpoint_dir=checkpoints,
-        progress=progress, log=log, **given,
+        stream.at(str(config.site), config.site_out), config, arch=arch, options=plan.spec.options, tokens=tokens,
+        seed=seed, checkpoint_dir=plan.checkpoints, progress=progress, log=log, **given,
     )  # fmt: skip
+    return judge_and_save(plan, stream, trained, history, held_out, overwrite=overwrite)
+
+
+def spec_at(
+    stream: ActivationStream,
+    stated: dict[str, Any],
+    *,
+    d_sae: int,
+    arch: str,
+    options: Options | None,
+    values: dict[str, Any],
+) -> Spec:
+    """Return the spec of an SAE of the site that `stated` names; see `make_spec`."""
+    from interp.models import width
+
+    d_in = width(stream.model, stated["site"])
+    return make_spec(arch=arch, d_in=d_in, d_sae=d_sae, options=options, values=values, stated=stated)
+
+
+def make_plan(spec: Spec, settings: TrainSettings, eval_rows: int, folder: Path) -> Plan:
+    """Return the plan with every open option filled in."""
+    return Plan(spec.filled(settings), settings, eval_rows, folder)
+
+
+def judge_and_save(
+    plan: Plan,
+    stream: ActivationStream,
+    trained: SAE,
+    history: pd.DataFrame,
+    held_out: list[Batch],
+    *,
+    overwrite: bool,
+) -> TrainedSae:
+    """Round the SAE, evaluate it on what was held out, save it with its record, and drop its checkpoints."""
+    seed, config = plan.settings.seed, plan.spec.config
     sae = rounded_sae(trained)
+    read = [pick(batch, str(config.site), config.site_out) for batch in held_out]
+    found = evaluate_transcoder(sae, read, seed=seed) if config.is_transcoder else evaluate_sae(sae, read, seed=seed)
     losses = loss_recovered(
-        model, sae, stream.eval_rows(), seed=seed, bos=stream.bos, max_length=stream.context, batch_tokens=batch_tokens
-    )
-    evaluation = pd.concat([evaluate_sae(sae, held_out, seed=seed), losses], ignore_index=True)
+        stream.model, sae, stream.eval_rows(), seed=seed, bos=stream.bos, max_length=stream.context,
+        batch_tokens=stream.batch_tokens,
+    )  # fmt: skip
+    evaluation = pd.concat([found, losses], ignore_index=True)
     record = {
-        "identity": identity,
+        "identity": plan.identity(),
         "versions": {name: version(name) for name in ("torch", "transformers", "transformer-lens")},
         "history": _records(history),
         "evaluation": _records(evaluation),
     }
-    save_sae(sae, folder, training=record, golden_inputs=torch.cat(held_out), overwrite=overwrite)
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return TrainedSae(load_sae(folder), history, evaluation, folder)
+    inputs = torch.cat([batch[str(config.site)] for batch in held_out])
+    save_sae(sae, plan.folder, training=record, golden_inputs=inputs, overwrite=overwrite)
+    shutil.rmtree(plan.checkpoints, ignore_errors=True)
+    return TrainedSae(load_sae(plan.folder), history, evaluation, plan.folder)
 
 
-class _Stream:
-    """Activations of the ordinary tokens of some rows, from any source batch on: what `train_sae` reads."""
-
-    def __init__(
-        self, model: Model, rows: Iterable[Any], site: str, bos: str, context: int, n_eval: int, batch_tokens: int
-    ) -> None:
-        from interp.models import find_site
-
-        if iter(rows) is rows:
-            raise InvalidInput(
-                f"rows is a {type(rows).__name__}, which can be read once; training reads them again for every epoch "
-                "and after a kill. Give a list, or an object whose __iter__ starts anew."
-            )
-        self.model, self.site, self.bos, self.context = model, str(find_site(model, site)), bos, context
-        self._rows, self._n_eval, self._batch_tokens = rows, n_eval, batch_tokens
-
-    @property
-    def d_in(self) -> int:
-        """Width of the site."""
-        from interp.models import width
-
-        return width(self.model, self.site)
-
-    def stated(self, dtype: str) -> dict[str, Any]:
-        """Return the fields of a config that say where the activations come from."""
-        from interp.models import hook_name
-
-        return {
-            "site": self.site,
-            "hook_name": hook_name(self.site),
-            "model_name": self.model.name,
-            "model_fingerprint": self.model.fingerprint,
-            "bos": self.bos,
-            "context_size": self.context,
-            "dtype": dtype,
-        }
-
-    def __call__(self, start: int) -> Iterator[Tensor]:
-        """Yield training batches [n_tokens, d] from number `start` on, without end."""
-        return self._batches(self._endless(), start)
-
-    def eval_rows(self) -> list[Any]:
-        """Return the rows that are held out."""
-        return list(islice(iter(self._rows), self._n_eval))
-
-    def held_out(self) -> list[Tensor]:
-        """Return the activations of the rows held out, on the CPU. Raises InvalidInput if none are left to train on."""
-        if next(islice(iter(self._rows), self._n_eval, None), None) is None:
-            raise InvalidInput(f"{self._n_eval} rows are held out for the evaluation and none are left to train on.")
-        return [batch.cpu() for batch in self._batches(self.eval_rows(), 0)]
-
-    def _batches(self, rows: Iterable[Any], start: int) -> Iterator[Tensor]:
-        from interp.capturing import token_batches
-
-        return token_batches(
-            self.model,
-            rows,
-            self.site,
-            batch_tokens=self._batch_tokens,
-            bos=self.bos,
-            max_length=self.context,
-            start=start,
-        )
-
-    def _endless(self) -> Iterator[Any]:
-        while True:
-            yield from islice(iter(self._rows), self._n_eval, None)
-
-
-_SETTINGS = [f.name for f in fields(TrainSettings) if f.name not in ("steps", "seed")]
-
-
-def _identity(spec: Spec, settings: TrainSettings, eval_rows: int) -> dict[str, Any]:
-    """Return everything that decides the result beside the rows and the model, whose fingerprint is in the config."""
-    return {"config": spec.config.to_dict(), "eval_rows": eval_rows, **asdict(settings), **spec.to_dict()}
-
-
-def _finished(folder: Path, identity: dict[str, Any], overwrite: bool) -> TrainedSae | None:
+def read_finished(plan: Plan, overwrite: bool) -> TrainedSae | None:
     """Return what an earlier, equal call has saved; refuse a folder that holds anything else."""
+    folder, identity = plan.folder, plan.identity()
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     record = training_record(folder) if (folder / MANIFEST).is_file() else {}

@@ -68,12 +68,13 @@ class Trainer:
         else:
             self._restore(found)
 
-    def run(self, *, progress: bool, log: Callable[[dict[str, Any]], None] | None) -> None:
-        """Do the steps that are left."""
+    def run(self, *, progress: bool, log: Callable[[dict[str, Any]], None] | None, until: int | None = None) -> None:
+        """Do the steps that are left, or those before step `until`."""
         settings = self.settings
+        last = settings.steps if until is None else min(until, settings.steps)
         bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=None if progress else True)
         with bar:
-            while self.step < settings.steps:
+            while self.step < last:
                 self._one_step()
                 bar.update()
                 if self.step % settings.log_every == 0 or self.step == settings.steps:

@@ -9,6 +9,7 @@ from sae_planted import config_of, random_sae
 
 from interp.capturing import capture, hooked
 from interp.errors import InvalidInput, SaeMismatch, UnknownSite
+from interp.sae.activation_stream import ActivationStream
 from interp.sae.config import topk_config
 from interp.sae.fit import check_fit
 from interp.sae.io import load_sae, training_record
@@ -233,12 +234,11 @@ def test_bos_and_padding_are_never_trained_on(model, tmp_path, monkeypatch):
 
 
 def test_rows_held_out_are_not_trained_on(model):
-    from interp.sae.on_model import _Stream
-
     rows = texts(50)
-    stream = _Stream(model, rows, "resid_post.1", "always", model.n_ctx, 10, 400)
+    given = {"bos": "always", "context_size": None, "eval_rows": 10, "batch_tokens": 400}
+    stream = ActivationStream(model, rows, ["resid_post.1"], **given)
     assert stream.eval_rows() == rows[:10]
-    assert [row for row, _ in zip(stream._endless(), range(80), strict=False)] == (rows[10:] * 2)[:80]
+    assert [row for row, _ in zip(stream.endless(), range(80), strict=False)] == (rows[10:] * 2)[:80]
 
 
 def test_killed_run_goes_on_to_the_same_sae(model, tmp_path):
