@@ -10,6 +10,7 @@ _HOME = {
     "JumpReluSAE": "interp.sae.jumprelu",
     "SAE": "interp.sae.coder",
     "SaeConfig": "interp.sae.config",
+    "SaeJob": "interp.sae.together",
     "SparseLatents": "interp.sae.coder",
     "StandardSAE": "interp.sae.relu",
     "TopKSAE": "interp.sae.topk",
@@ -20,6 +21,7 @@ _HOME = {
     "compare_saes": "interp.sae.agreement",
     "density_histogram": "interp.sae.density",
     "evaluate_sae": "interp.sae.evaluate",
+    "evaluate_transcoder": "interp.sae.evaluate_transcoder",
     "frequency_bands": "interp.sae.classes",
     "latent_density": "interp.sae.density",
     "list_saes": "interp.sae.io",
@@ -37,6 +39,7 @@ _HOME = {
     "topk_config": "interp.sae.config",
     "train_sae": "interp.sae.train",
     "train_sae_on_model": "interp.sae.on_model",
+    "train_saes": "interp.sae.together",
     "training_record": "interp.sae.io",
 }
 
@@ -45,6 +48,7 @@ __all__ = [
     "GatedSAE",
     "JumpReluSAE",
     "SaeConfig",
+    "SaeJob",
     "SparseLatents",
     "StandardSAE",
     "TopKSAE",
@@ -55,6 +59,7 @@ __all__ = [
     "compare_saes",
     "density_histogram",
     "evaluate_sae",
+    "evaluate_transcoder",
     "frequency_bands",
     "latent_density",
     "list_saes",
@@ -72,6 +77,7 @@ __all__ = [
     "topk_config",
     "train_sae",
     "train_sae_on_model",
+    "train_saes",
     "training_record",
 ]
 
@@ -83,6 +89,7 @@ if TYPE_CHECKING:
     from interp.sae.config import SaeConfig, topk_config
     from interp.sae.density import density_histogram, latent_density
     from interp.sae.evaluate import evaluate_sae
+    from interp.sae.evaluate_transcoder import evaluate_transcoder
     from interp.sae.fit import check_fit
     from interp.sae.gated import GatedSAE
     from interp.sae.io import build_sae, list_saes, load_sae, save_sae, training_record
@@ -92,6 +99,7 @@ if TYPE_CHECKING:
     from interp.sae.relu import StandardSAE
     from interp.sae.rival import random_sae
     from interp.sae.splice import loss_recovered, splice
+    from interp.sae.together import SaeJob, train_saes
     from interp.sae.topk import TopKSAE
     from interp.sae.train import train_sae
 
