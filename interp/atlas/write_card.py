@@ -31,7 +31,7 @@ class Effort:
     n_train_rows: int = 30_000
     """Rows of the training text in which n-grams are counted."""
     n_fresh_rows: int = 256
-    n_pairs: int = 2000
+    n_pairs: int = 1200
     """Pairs of cities whose direction is asked."""
     n_exercises: int = 100
     """Exercises of each skill."""

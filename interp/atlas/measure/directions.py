@@ -1,7 +1,8 @@
 """Compass directions between cities that no text states, beside what the countries alone give away.
 
 Asked are unordered pairs of seen cities, each in one order drawn at random. "Held out" pairs have their direction in
-no text. The others may have been stated; there are far more pairs than texts, so most of the far ones were not.
+no text. The others may have been stated; there are far more pairs than texts, so most of the far ones were not. Each
+pair is put in two surfaces of the texts: as a question, and as a statement that gives the distance.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.atlas.corpus.geography import rounded_km
 from interp.atlas.measure.answers import answered, candidate_nats, chosen
 from interp.atlas.measure.questions import DIRECTION_PROMPT, Question
 from interp.atlas.measure.rows import name_words, share_row
@@ -25,6 +27,7 @@ NEAR_KM = 500.0
 EIGHT, FOUR = "direction, one of eight", "direction, one of four, as many of each"
 STRATA = ("nearer than 500 km", "farther than 500 km", "two cities of one country")
 CENTROIDS = "mean places of the two countries"
+ASKED, STATED = "question", "statement"
 
 
 def direction_rows(
@@ -41,10 +44,14 @@ def direction_rows(
     for held_out in (True, False):
         group = "never stated" if held_out else "not held out"
         pairs = draw_pairs(corpus.geography, "any distance", held_out=held_out, n=n, seed=seed)
-        out += _eight_rows(model, twin, corpus, pairs, group, n_twin)
+        for surface in (ASKED, STATED):
+            prompts = prompts_of(corpus.geography, pairs, surface)
+            out += _eight_rows(model, twin, corpus, pairs, prompts, f"{group}, {surface}", n_twin)
         for stratum in STRATA:
             pairs = draw_cardinal_pairs(corpus.geography, stratum, held_out=held_out, per_class=per_class, seed=seed)
-            out.append(_four_row(model, twin, corpus, pairs, f"{group}, {stratum}", n_twin))
+            for surface in (ASKED, STATED):
+                prompts, name = prompts_of(corpus.geography, pairs, surface), f"{group}, {stratum}, {surface}"
+                out.append(_four_row(model, twin, corpus, pairs, prompts, name, n_twin))
     return out
 
 
@@ -131,17 +138,21 @@ def centroid_credit(geo: Geography, pairs: np.ndarray, words: Sequence[str]) -> 
     return out
 
 
-def prompts_of(geo: Geography, pairs: np.ndarray) -> list[str]:
-    """Return the question where the second city of each pair lies, seen from the first."""
-    return [DIRECTION_PROMPT.format(name=geo.names[b], hub=geo.names[a]) for a, b in pairs.tolist()]
+def prompts_of(geo: Geography, pairs: np.ndarray, surface: str = ASKED) -> list[str]:
+    """Return what stands before the direction of the second city of each pair, seen from the first."""
+    if surface == ASKED:
+        return [DIRECTION_PROMPT.format(name=geo.names[b], hub=geo.names[a]) for a, b in pairs.tolist()]
+    km = [rounded_km(float(geo.world.km[a, b])) for a, b in pairs.tolist()]
+    places = zip(pairs.tolist(), km, strict=True)
+    return [f"From {geo.names[a]} to {geo.names[b]} it is about {far} km" for (a, b), far in places]
 
 
 def _eight_rows(
-    model: Model, twin: Model, corpus: Corpus, pairs: np.ndarray, group: str, n_twin: int
+    model: Model, twin: Model, corpus: Corpus, pairs: np.ndarray, prompts: list[str], group: str, n_twin: int
 ) -> list[dict[str, Any]]:
     geo = corpus.geography
     truth = [geo.world.direction(a, b) for a, b in pairs.tolist()]
-    asked = [Question(EIGHT, p, f" {word}") for p, word in zip(prompts_of(geo, pairs), truth, strict=True)]
+    asked = [Question(EIGHT, p, f" {word}") for p, word in zip(prompts, truth, strict=True)]
     common = max(sorted(set(truth)), key=truth.count, default="")
     controls = {"baseline": centroid_credit(geo, pairs, COMPASS), "baseline_name": CENTROIDS}
     right, unit, units = answered(model, asked), "share right, greedy", _references(geo, pairs)
@@ -152,10 +163,11 @@ def _eight_rows(
     ]  # fmt: skip
 
 
-def _four_row(model: Model, twin: Model, corpus: Corpus, pairs: np.ndarray, group: str, n_twin: int) -> dict[str, Any]:
+def _four_row(
+    model: Model, twin: Model, corpus: Corpus, pairs: np.ndarray, prompts: list[str], group: str, n_twin: int
+) -> dict[str, Any]:
     geo, offered = corpus.geography, [f" {word}" for word in CARDINAL]
     truth = np.array([CARDINAL.index(geo.world.direction(a, b)) for a, b in pairs.tolist()], dtype=np.int64)
-    prompts = prompts_of(geo, pairs)
     picks = [
         chosen(candidate_nats(m, prompts[:n], [offered] * len(prompts[:n]))) if len(prompts) else truth
         for m, n in ((model, len(prompts)), (twin, n_twin))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from interp.atlas.corpus.geography import rounded_km
 from interp.atlas.measure import directions
 from interp.atlas.measure.directions import (
     CARDINAL,
@@ -94,6 +95,8 @@ def planted(monkeypatch, word_of):
     for a in range(len(geo.names)):
         for b in range(len(geo.names)):
             asked[f"Question: Where is {geo.names[b]} from {geo.names[a]}? Answer:"] = (a, b)
+            km = rounded_km(float(geo.world.km[a, b]))
+            asked[f"From {geo.names[a]} to {geo.names[b]} it is about {km} km"] = (a, b)
     monkeypatch.setattr(
         directions, "answered",
         lambda m, given: np.array([f" {word_of(*asked[q.prompt])}" == q.answer for q in given], dtype=bool),
@@ -114,18 +117,18 @@ def rows_of(**options):
 def test_a_model_that_knows_the_map_is_always_right(monkeypatch):
     planted(monkeypatch, small_corpus().geography.world.direction)
     rows = rows_of()
-    assert len(rows) == 2 * (2 + len(STRATA))
+    assert len(rows) == 2 * 2 * (2 + len(STRATA))
     assert all(row["value"] == 1.0 for (measure, _), row in rows.items() if "commonest" not in measure)
-    assert rows[EIGHT, "never stated"]["n"] == 200
-    assert rows[FOUR, "never stated, farther than 500 km"]["n"] == 60
+    assert rows[EIGHT, "never stated, question"]["n"] == 200
+    assert rows[FOUR, "never stated, farther than 500 km, statement"]["n"] == 60
 
 
 def test_a_model_that_says_one_word_is_at_chance_among_four(monkeypatch):
     planted(monkeypatch, lambda a, b: "west")
     rows = rows_of()
     assert {row["value"] for (measure, _), row in rows.items() if measure == FOUR} == {0.25}
-    eight = rows[EIGHT, "never stated"]["value"]
-    assert 0 < eight <= rows[f"{EIGHT}: always the commonest", "never stated"]["value"]
+    eight = rows[EIGHT, "never stated, question"]["value"]
+    assert 0 < eight <= rows[f"{EIGHT}: always the commonest", "never stated, question"]["value"]
 
 
 def test_a_model_that_knows_countries_alone_is_as_good_as_the_baseline(monkeypatch):
@@ -138,10 +141,10 @@ def test_a_model_that_knows_countries_alone_is_as_good_as_the_baseline(monkeypat
     planted(monkeypatch, by_country)
     pairs = draw_pairs(geo, "any distance", held_out=True, n=200, seed=0)
     within = np.mean([geo.iso[a] == geo.iso[b] for a, b in pairs.tolist()])
-    row = rows_of()[EIGHT, "never stated"]
+    row = rows_of()[EIGHT, "never stated, statement"]
     assert row["value"] == pytest.approx(row["baseline"], abs=within)
     assert 0.5 < row["baseline"] < 1
-    within_country = rows_of()[FOUR, "never stated, two cities of one country"]
+    within_country = rows_of()[FOUR, "never stated, two cities of one country, question"]
     assert within_country["baseline"] == 0.25
 
 
@@ -151,7 +154,7 @@ def test_a_real_model_is_asked_in_the_words_of_the_texts():
     known = reciter(f"{p} {geo.world.direction(*pair)}."
                     for p, pair in zip(directions.prompts_of(geo, pairs), pairs.tolist(), strict=True))  # fmt: skip
     rows = direction_rows(known, reciter(["x."]), small_corpus(), seed=0, n=20, per_class=1, n_twin=4)
-    found = {(row["measure"], row["group"]): row for row in rows}[EIGHT, "never stated"]
+    found = {(row["measure"], row["group"]): row for row in rows}[EIGHT, "never stated, question"]
     assert (found["value"], found["random_weights"], found["n"]) == (1.0, 0.0, 20)
 
 
@@ -159,6 +162,6 @@ def test_a_stratum_without_pairs_is_a_row_without_a_value(monkeypatch):
     geo = small_corpus().geography
     monkeypatch.setattr(geo.__class__, "held_out", lambda *_: False)
     planted(monkeypatch, geo.world.direction)
-    row = rows_of()[FOUR, "never stated, nearer than 500 km"]
+    row = rows_of()[FOUR, "never stated, nearer than 500 km, question"]
     assert (row["status"], row["n"]) == ("no sample", 0)
     assert np.isnan(row["value"])
