@@ -16,11 +16,20 @@ from typing import Any
 from interp.errors import InvalidInput, nearest
 from interp.sites import Site
 
-ACTIVATIONS = {"topk": "topk", "standard": "relu", "jumprelu": "jumprelu", "gated": "gated"}
+ACTIVATIONS = {
+    "topk": "topk",
+    "standard": "relu",
+    "jumprelu": "jumprelu",
+    "gated": "gated",
+    "matching_pursuit": "matching_pursuit",
+}
 """The one activation of each architecture that this package computes."""
 
-OPTIONAL = ("d_out", "skip_connection", "site_out", "hook_name_out", "n_heads")
-"""Fields of transcoders and of SAEs on the heads of a layer."""
+PURSUIT = ("max_iterations", "residual_threshold", "stop_on_duplicate_support")
+"""Fields of Matching Pursuit SAEs, which say when a vector is done."""
+
+OPTIONAL = ("d_out", "skip_connection", "site_out", "hook_name_out", "n_heads", *PURSUIT)
+"""Fields of transcoders, of SAEs on the heads of a layer, and of Matching Pursuit SAEs."""
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "architecture": tuple(ACTIVATIONS),
@@ -41,7 +50,7 @@ class SaeConfig:
     """
 
     architecture: str
-    """topk, standard (ReLU), jumprelu or gated."""
+    """topk, standard (ReLU), jumprelu, gated or matching_pursuit."""
     d_in: int
     """Width of the activations it reads."""
     d_sae: int
@@ -49,7 +58,7 @@ class SaeConfig:
     k: int | None
     """Latents kept for a token by topk; None for the others."""
     activation: str
-    """topk (the k largest, then ReLU), relu, jumprelu or gated: one for each architecture."""
+    """topk (the k largest, then ReLU), relu, jumprelu, gated or matching_pursuit: one for each architecture."""
     apply_b_dec_to_input: bool
     """Whether the decoder bias is subtracted from the input before encoding."""
     normalize_activations: str
@@ -84,6 +93,12 @@ class SaeConfig:
     """The same place under its TransformerLens name."""
     n_heads: int | None = None
     """Heads whose vectors are concatenated, head-major, into the d_in values of a token; None: not stated."""
+    max_iterations: int | None = None
+    """Of matching_pursuit: latents picked for a vector at most (the same one may be picked again)."""
+    residual_threshold: float | None = None
+    """Of matching_pursuit: a vector whose residual is shorter is done, in units of x; 0: there is no such bound."""
+    stop_on_duplicate_support: bool | None = None
+    """Of matching_pursuit: whether a vector is done once a pick adds no new latent."""
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -111,6 +126,7 @@ class SaeConfig:
             _check_count("context_size", self.context_size)
         _check_transcoder(self)
         _check_heads(self)
+        _check_pursuit(self)
 
     @property
     def is_transcoder(self) -> bool:
@@ -224,3 +240,22 @@ def _check_heads(config: SaeConfig) -> None:
     _check_count("n_heads", config.n_heads)
     if config.d_in % config.n_heads:
         raise InvalidInput(f"n_heads = {config.n_heads} does not divide d_in = {config.d_in}.")
+
+
+def _check_pursuit(config: SaeConfig) -> None:
+    given = [name for name in PURSUIT if getattr(config, name) is not None]
+    if config.architecture != "matching_pursuit":
+        if given:
+            raise InvalidInput(f"{given[0]} belongs to a matching_pursuit SAE, not to {config.architecture}.")
+        return
+    if len(given) < len(PURSUIT):
+        missing = [name for name in PURSUIT if name not in given]
+        raise InvalidInput(f"a matching_pursuit SAE states {', '.join(PURSUIT)}; missing: {', '.join(missing)}.")
+    if config.is_transcoder:
+        raise InvalidInput("a matching_pursuit SAE takes what it writes from what it reads: it cannot have d_out.")
+    _check_count("max_iterations", config.max_iterations)
+    bound = config.residual_threshold
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not math.isfinite(bound) or bound < 0:
+        raise InvalidInput(f"residual_threshold is a number from 0, not {bound!r}.")
+    if not isinstance(config.stop_on_duplicate_support, bool):
+        raise InvalidInput(f"stop_on_duplicate_support is true or false, not {config.stop_on_duplicate_support!r}.")

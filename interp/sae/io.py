@@ -20,11 +20,14 @@ from interp.sae.folder import read_folder
 from interp.sae.formats import OWN_KEY, SAELENS, find_reader, parse_json, saelens_cfg
 from interp.sae.gated import GatedSAE
 from interp.sae.jumprelu import JumpReluSAE
+from interp.sae.matching_pursuit import MatchingPursuitSAE
 from interp.sae.relu import StandardSAE
 from interp.sae.topk import TopKSAE
 from interp.store import write_folder
 
-ARCHITECTURES: dict[str, type[SAE]] = {c.architecture: c for c in (TopKSAE, StandardSAE, JumpReluSAE, GatedSAE)}
+ARCHITECTURES: dict[str, type[SAE]] = {
+    c.architecture: c for c in (TopKSAE, StandardSAE, JumpReluSAE, GatedSAE, MatchingPursuitSAE)
+}
 BUNDLED = Path(__file__).parent.parent / "assets" / "saes"
 TRAINING = "training.json"
 MANIFEST = "manifest.json"

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from interp.errors import CorruptArtifact, InvalidInput, SaeMismatch
-from interp.sae.config import SaeConfig, refuse_keys
+from interp.sae.config import PURSUIT, SaeConfig, refuse_keys
 from interp.sae.formats.parse import Declared, Files, Read, build, common, parse_json, parse_weights, site_of_hook
 from interp.sae.formats.saelens_flat import flat_saelens, origin
 from interp.sites import Site
@@ -21,7 +21,7 @@ _KEYS = [
     *("architecture", "d_in", "d_sae", "dtype", "device", "apply_b_dec_to_input", "normalize_activations"),
     *("reshape_activations", "metadata"),
 ]
-_KEYS_OF = {"topk": ["k", "rescale_acts_by_decoder_norm"]}
+_KEYS_OF = {"topk": ["k", "rescale_acts_by_decoder_norm"], "matching_pursuit": [*PURSUIT]}
 """Keys that one architecture has beside the common ones."""
 
 
@@ -59,6 +59,8 @@ def saelens_cfg(config: SaeConfig) -> dict[str, Any]:
     }
     if config.architecture == "topk":
         cfg |= {"k": config.k, "rescale_acts_by_decoder_norm": config.rescale_acts_by_decoder_norm}
+    if config.architecture == "matching_pursuit":
+        cfg |= {name: getattr(config, name) for name in PURSUIT}
     bos = {"always": True, "never": False}.get(config.bos or "")
     metadata: dict[str, Any] = {
         "model_name": config.model_name,
@@ -107,6 +109,8 @@ def _nested(cfg: dict[str, Any], declare: Mapping[str, Any]) -> dict[str, Any]:
     stated = common(architecture, filled["d_in"], filled["d_sae"]) | origin(filled["metadata"])
     stated |= {key: filled[key] for key in keys if key not in {*_KEYS, "d_out"}}
     stated |= {key: filled[key] for key in ("apply_b_dec_to_input", "normalize_activations")}
+    if architecture == "matching_pursuit" and filled["max_iterations"] is None:
+        stated["max_iterations"] = filled["d_in"]  # what null means there
     return stated if skip is None else stated | _transcoder(filled, skip)
 
 

@@ -211,7 +211,7 @@ def test_our_transcoders_are_written_and_read(tmp_path, make_sae, architecture, 
     [
         {"normalize_activations": "expected_average_only_in"},
         {"normalize_activations": "constant_norm_rescale"},
-        {"architecture": "matching_pursuit"},
+        {"architecture": "temporal"},
         {"skip": True},
         {"d_sae": "40"},
     ],
