@@ -102,6 +102,11 @@ class Learner(ABC):
         return self.state[SILENT_FOR] >= self.settings.dead_after
 
     @classmethod
+    def own_fields(cls, options: Any) -> dict[str, Any]:
+        """Return the fields of the finished SAE's config that the options decide; none by default."""
+        return {}
+
+    @classmethod
     def check(cls, config: SaeConfig, options: Any) -> None:
         """Refuse a config that this architecture does not train. Raises InvalidInput naming the field."""
         ours = {

@@ -100,7 +100,7 @@ def _own_config(
         stated = {"apply_b_dec_to_input": False, "skip_connection": False} | stated
     if learner.inference == "topk":
         return topk_config(d_in, d_sae, k=getattr(options, "k", 0), **stated)
-    stated = {"decoder_norm": learner.decoder_norm} | stated
+    stated = {"decoder_norm": learner.decoder_norm, **learner.own_fields(options)} | stated
     kind = {"architecture": learner.inference, "activation": ACTIVATIONS[learner.inference], "k": None}
     # validated as a whole only once its architecture is set, so the k of the template is never seen
     return SaeConfig.from_dict(topk_config(d_in, d_sae, k=1).to_dict() | stated | kind)
