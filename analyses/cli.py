@@ -159,16 +159,23 @@ def train_sae(
     model: str = "atlas",
     weights: Literal["trained", "random"] = "trained",
     bos: Literal["always", "never", "tokenizer"] | None = None,
-    arch: Literal["topk"] = "topk",
+    arch: str = "topk",
     texts: Path | None = None,
     d_sae: int = 1024,
-    k: int = 16,
+    k: int | None = None,
+    option: list[str] | None = None,
+    site_out: str | None = None,
+    skip_connection: Annotated[bool, Parameter(negative="")] = False,
+    lr: float | None = None,
     tokens: int = 3_000_000,
     seed: int = 0,
 ) -> None:
     """Train an SAE on the activations of a model; run again to resume.
 
-    Example: interp train-sae --model atlas --site resid_post.1 --out runs/sae
+    Examples:
+      interp train-sae --model atlas --site resid_post.1 --out runs/sae
+      interp train-sae --site resid_post.1 --arch relu --option l1=3 --out runs/relu
+      interp train-sae --site resid_mid.1 --site-out mlp_out.1 --out runs/transcoder
 
     Parameters
     ----------
@@ -183,13 +190,22 @@ def train_sae(
     bos
         BOS policy; default that of the model card.
     arch
-        Architecture.
+        topk, batchtopk, matryoshka, relu, gated, jumprelu or another of interp.sae.learners.TRAINABLE.
     texts
         File of texts, one a line. Default for atlas: fresh text of its own corpus.
     d_sae
         Number of latents.
     k
-        Latents that are active on a token.
+        Latents that are active on a token, for the architectures that fix it; default 16.
+    option
+        NAME=VALUE, an option of the architecture (relu and gated: l1; jumprelu: l0, bandwidth, threshold; matryoshka:
+        prefixes; ...); may be given several times.
+    site_out
+        Train a transcoder, which predicts this site from --site.
+    skip_connection
+        Of a transcoder: with a linear path beside the latents.
+    lr
+        Peak learning rate; default that of the library.
     tokens
         Activations to train on.
     seed
@@ -199,7 +215,7 @@ def train_sae(
 
     summary = train_sae_command(
         site=site, out=out, model=model, weights=weights, bos=bos, arch=arch, texts=texts, d_sae=d_sae, k=k,
-        tokens=tokens, seed=seed,
+        options=option or [], site_out=site_out, skip_connection=skip_connection, lr=lr, tokens=tokens, seed=seed,
     )  # fmt: skip
     _print_table(summary, str(out))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from interp.errors import InvalidInput
+from interp.errors import InvalidInput, UnknownName, nearest
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -24,9 +26,13 @@ def train_sae_command(
     arch: str,
     texts: Path | None,
     d_sae: int,
-    k: int,
+    k: int | None,
     tokens: int,
     seed: int,
+    options: list[str],
+    site_out: str | None = None,
+    skip_connection: bool = False,
+    lr: float | None = None,
 ) -> pd.DataFrame:
     """Train, evaluate and save an SAE; return the evaluation (metric, value, n, null)."""
     from interp.atlas import facts
@@ -34,15 +40,58 @@ def train_sae_command(
     from interp.models import load_model
     from interp.sae import train_sae_on_model
 
-    if arch != "topk":
-        raise InvalidInput(f"architecture {arch!r} cannot be trained; expected 'topk'.")
+    values = parse_options(arch, k, options)
     loaded = load_model(model, weights=weights, bos=bos)
     of_atlas = texts is None and model.partition("@")[0] == "atlas"
     source = FreshTexts(facts()) if of_atlas else _FileTexts(texts, loaded)
     trained = train_sae_on_model(
-        loaded, source, site, d_sae=d_sae, k=k, tokens=tokens, seed=seed, out=out, progress=True
-    )
+        loaded, source, site, d_sae=d_sae, arch=arch, site_out=site_out, skip_connection=skip_connection,
+        tokens=tokens, seed=seed, out=out, progress=True, **({} if lr is None else {"lr": lr}), **values,
+    )  # fmt: skip
     return trained.evaluation
+
+
+def parse_options(arch: str, k: int | None, options: list[str]) -> dict[str, Any]:
+    """Return the options of an architecture by name, from --k and NAME=VALUE words (values as JSON).
+
+    Raises:
+        UnknownName: no such architecture. InvalidInput: a word without "=", an option that the architecture has not,
+            one given twice, or one missing.
+    """
+    from interp.sae.learners import TRAINABLE
+
+    if arch not in TRAINABLE:
+        near = ", ".join(nearest(arch, TRAINABLE))
+        raise UnknownName(f"no architecture {arch!r} can be trained. Nearest: {near}. All: {', '.join(TRAINABLE)}.")
+    fields = {f.name: f for f in dataclasses.fields(TRAINABLE[arch][1])}
+    values: dict[str, Any] = {} if k is None else {"k": k}
+    for word in options:
+        name, equals, text = word.partition("=")
+        if not equals or name in values:
+            wrong = "is given twice" if equals else "has no value"
+            raise InvalidInput(f"option {name!r} {wrong}; expected --option NAME=VALUE, each name once.")
+        values[name] = _value(name, text)
+    for name in values:
+        if name not in fields:
+            raise InvalidInput(f"{arch} has no option {name!r}. It has: {', '.join(fields)}.")
+    if "k" in fields and "k" not in values and fields["k"].default is dataclasses.MISSING:
+        values["k"] = DEFAULT_K
+    missing = [n for n, f in fields.items() if f.default is dataclasses.MISSING and n not in values]
+    if missing:
+        raise InvalidInput(f"{arch} has no default for {missing[0]}; give --option {missing[0]}=VALUE.")
+    return values
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise InvalidInput(f"--option {name}={text}: expected a number, true, false or [a, b, ...].") from None
+    return tuple(value) if isinstance(value, list) else value
+
+
+DEFAULT_K = 16
+"""Latents on a token, where the architecture fixes a number."""
 
 
 class _FileTexts:
