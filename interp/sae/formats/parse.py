@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -23,6 +25,11 @@ from interp.sites import Site
 Files = Mapping[str, bytes]
 Read = tuple[SaeConfig, dict[str, Tensor]]
 Declared = Mapping[str, Any] | None
+
+# what numpy and zipfile raise on the bytes of something else, on a wrong sum, on lengths that cannot be
+_NOT_NPZ = (ValueError, OSError, KeyError, EOFError, TypeError, SyntaxError, RuntimeError, MemoryError, OverflowError)
+_NOT_NPZ += (zipfile.BadZipFile, NotImplementedError, zlib.error, struct.error, IndexError, AttributeError)
+_FLOATS = (np.dtype("float16"), np.dtype("float32"), np.dtype("float64"))
 
 MAX_INFLATION = 64
 """Weights do not shrink to a 64th when they are compressed; a file that says so is made to fill the memory."""
@@ -53,10 +60,14 @@ def parse_arrays(data: bytes, name: str) -> dict[str, Tensor]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_INFLATION * len(data):
                 raise CorruptArtifact(f"{name} would unpack to more than {MAX_INFLATION} times its size.")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {key: torch.from_numpy(np.array(arrays[key])) for key in arrays.files}
-    except (ValueError, OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {key: np.array(file[key]) for key in file.files}
+    except _NOT_NPZ as error:
         raise CorruptArtifact(f"{name} is not a whole npz file of numbers: {error}.") from None
+    other = [f"{key} ({array.dtype})" for key, array in arrays.items() if array.dtype not in _FLOATS]
+    if other:
+        raise CorruptArtifact(f"{name} is not a whole npz file of numbers: it holds {', '.join(other)}.")
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
 
 def site_of_hook(hook_name: str | None, head: int | None = None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 from sae_folders import D_IN, D_OUT, D_SAE, doubles, draw, relu, rows, write_folder_of
@@ -121,6 +123,46 @@ def test_npz_that_unpacks_to_much_more_is_refused(tmp_path):
     np.savez_compressed(tmp_path / "bomb.npz", W_enc=np.zeros((4000, 1000), dtype=np.float32))
     with pytest.raises(CorruptArtifact, match="64 times its size"):
         parse_arrays((tmp_path / "bomb.npz").read_bytes(), "bomb.npz")
+
+
+def test_every_mutation_of_an_npz_is_corrupt_or_changes_nothing(tmp_path):
+    """A flipped bit is found by the sums of the zip, or lies where no number stands."""
+    whole = (folder(tmp_path) / "params.npz").read_bytes()
+    right = parse_arrays(whole, "params.npz")
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number in range(300):
+        data = bytearray(whole)
+        if number % 3 == 0:
+            data = data[: rng.integers(len(data))]
+        else:
+            # a third of them in the directory at the end, where the lengths and sums stand
+            at = rng.integers(len(data)) if number % 3 == 1 else len(data) - 1 - rng.integers(400)
+            data[at] ^= 1 << int(rng.integers(8))
+        try:
+            found = parse_arrays(bytes(data), "params.npz")
+        except CorruptArtifact:
+            refused += 1
+            continue
+        # an array whose entry is gone or renamed is refused by name afterwards; what is there is what was written
+        assert all(np.array_equal(found[key].numpy(), right[key].numpy()) for key in found if key in right)
+    assert refused > 200
+
+
+@pytest.mark.parametrize("kind", ["int64", "complex64", "<U3"])
+def test_arrays_that_are_no_floats_are_refused(tmp_path, kind):
+    with pytest.raises(CorruptArtifact, match="it holds threshold"):
+        load_sae(folder(tmp_path, threshold=np.ones(D_SAE).astype(kind)))
+
+
+def test_an_array_longer_than_its_file_is_corrupt(tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000, ), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 64
+    with zipfile.ZipFile(tmp_path / "params.npz", "w") as archive:
+        archive.writestr("W_enc.npy", data)
+    with pytest.raises(CorruptArtifact, match="not a whole npz file"):
+        parse_arrays((tmp_path / "params.npz").read_bytes(), "params.npz")
 
 
 CONFIG = {"architecture": "jump_relu", "model_name": "google/gemma-3-1b-pt", "width": D_SAE, "l0": 20}
