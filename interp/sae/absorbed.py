@@ -6,8 +6,10 @@ too, and the latent of the broad one falls silent there. Reconstruction does not
 Definitions, after Chanin et al. 2024, with projections in the place of ablations:
 
 - a label's *main latents* are the first k of `best_coordinates`, k being where one more latent raises the F1 of the
-  k-sparse probe on unseen rows by less than `f1_gain` (theirs: 0.03); k > 1 is *splitting*.
-- the label's *direction* is that of a logistic probe on the activations; rows that it finds are *known*.
+  k-sparse probe on unseen rows (its threshold set on the others) by less than `f1_gain` (theirs: 0.03); k > 1 is
+  *splitting*.
+- the label's *direction* is that of a logistic probe on the activations; rows with the label that it finds (chance
+  above the label's share: it is judged as if labels were equally many) are *known*.
 - a known row is *missed* when no main latent is on.
 - a missed row is *absorbed* when one other latent writes the label in their place: the latent with the largest
   contribution z_j (W_dec_j . direction) points that way (cosine above `min_cosine`) and gives at least `min_share` of
@@ -136,21 +138,37 @@ def _main_latents(
 ) -> tuple[np.ndarray, list[float]]:
     """Return the main latents of a label, and the F1 on the second half with 1, 2, ... of them."""
     best = best_coordinates(latents[split.train], y[split.train], min(criteria.max_main, latents.shape[1]))
-    f1 = [_f1(probe_scores(latents, best[:1], y, split)[split.test] > 0, y[split.test])]
+    f1 = [_probe_f1(latents, best[:1], y, split)]
     while len(f1) < len(best):
-        f1.append(_f1(probe_scores(latents, best[: len(f1) + 1], y, split)[split.test] > 0, y[split.test]))
+        f1.append(_probe_f1(latents, best[: len(f1) + 1], y, split))
         if f1[-1] - f1[-2] < criteria.f1_gain:
             return best[: len(f1) - 1], f1
     return best, f1
 
 
+def _probe_f1(latents: np.ndarray, columns: np.ndarray, y: np.ndarray, split: Split) -> float:
+    """Return the F1 on the second half at the threshold that is best on the first."""
+    scores = probe_scores(latents, columns, y, split)
+    return f1_score(scores[split.test] >= best_threshold(scores[split.train], y[split.train]), y[split.test])
+
+
+def best_threshold(scores: np.ndarray, y: np.ndarray) -> float:
+    """Return the score, of those given, from which calling y, bool [n], has the largest F1 (the highest of equals)."""
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(y[order])
+    f1 = 2 * hits / (np.arange(1, len(y) + 1) + y.sum())
+    ends = np.append(np.diff(scores[order]) != 0, True)  # a threshold cannot part equal scores
+    return float(scores[order][np.argmax(np.where(ends, f1, -1.0))])
+
+
 def _direction(rows: np.ndarray, y: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Return the unit direction [d] of a probe on the activations, and its logit for every row, [n]."""
+    """Return the unit direction [d] of a probe on the activations, and its log odds above those of the label, [n]."""
     mean, sd = rows[split.train].mean(axis=0), rows[split.train].std(axis=0)
     sd = np.where(sd > 0, sd, 1.0)
     weights, intercept = fit_logistic((rows[split.train] - mean) / sd, y[split.train], ridge=RIDGE)
+    prior = np.log(y[split.train].mean() / (1 - y[split.train].mean()))
     direction = weights / sd
-    return direction / np.linalg.norm(direction), (rows - mean) / sd @ weights + intercept
+    return direction / np.linalg.norm(direction), (rows - mean) / sd @ weights + intercept - prior
 
 
 def _absorbers(
@@ -168,6 +186,7 @@ def _absorbers(
     return top[enough_of_it & (cosine[top] > criteria.min_cosine)]
 
 
-def _f1(guess: np.ndarray, truth: np.ndarray) -> float:
+def f1_score(guess: np.ndarray, truth: np.ndarray) -> float:
+    """Return the harmonic mean of precision and recall of bool [n] guesses; 0 without a hit."""
     hits = int((guess & truth).sum())
     return 2 * hits / (int(guess.sum()) + int(truth.sum())) if hits else 0.0

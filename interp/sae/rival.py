@@ -58,9 +58,10 @@ def calibrated(sae: SAE, rows: Tensor, rng: np.random.Generator) -> SAE:
 def _config(config: SaeConfig, on: Tensor) -> SaeConfig:
     mean_on = float(on.sum(dim=1).double().mean())
     k = max(1, min(config.d_sae, round(mean_on)))
+    where = ("site", "hook_name", "model_name", "model_fingerprint", "bos", "context_size")
     own = topk_config(
         config.d_in, config.d_sae, k=k, normalize_activations=config.normalize_activations, decoder_norm="free",
-        site=config.site, model_name=config.model_name, dtype="float32",
+        dtype="float32", **{name: getattr(config, name) for name in where},
     )  # fmt: skip
     return own if config.architecture == "topk" else own.with_(architecture="jumprelu", activation="jumprelu", k=None)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from sae_planted import config_of
-from sklearn.metrics import f1_score
+from sklearn import metrics
 
 from interp.errors import InvalidInput
-from interp.sae.absorbed import _f1, absorption
+from interp.sae.absorbed import absorption, best_threshold, f1_score
 from interp.sae.relu import StandardSAE
 
 D, N, CHILDREN = 32, 4000, 12
@@ -120,7 +120,15 @@ def test_seed_decides():
 def test_f1_equals_scikit_learn():
     rng = np.random.default_rng(0)
     guess, truth = rng.random(200) < 0.4, rng.random(200) < 0.3
-    assert _f1(guess, truth) == pytest.approx(f1_score(truth, guess), rel=1e-12)
+    assert f1_score(guess, truth) == pytest.approx(metrics.f1_score(truth, guess), rel=1e-12)
+
+
+def test_threshold_is_the_best_of_all():
+    rng = np.random.default_rng(0)
+    truth = rng.random(300) < 0.1
+    scores = np.round(rng.standard_normal(300) + 1.5 * truth, 1)  # with ties
+    best = max(f1_score(scores >= t, truth) for t in np.unique(scores))
+    assert f1_score(scores >= best_threshold(scores, truth), truth) == best
 
 
 @pytest.mark.parametrize("labels", [LABELS[:-1], np.full(N, "yes")])
