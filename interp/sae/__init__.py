@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 _HOME = {
     "GatedSAE": "interp.sae.gated",
     "JumpReluSAE": "interp.sae.jumprelu",
+    "MatchingPursuitSAE": "interp.sae.matching_pursuit",
     "SAE": "interp.sae.coder",
     "SaeConfig": "interp.sae.config",
     "SaeJob": "interp.sae.together",
@@ -28,6 +29,7 @@ _HOME = {
     "load_sae": "interp.sae.io",
     "loss_recovered": "interp.sae.splice",
     "match_latents": "interp.sae.agreement",
+    "matching_pursuit_config": "interp.sae.matching_pursuit",
     "norm_bands": "interp.sae.classes",
     "position_bands": "interp.sae.classes",
     "random_sae": "interp.sae.rival",
@@ -37,16 +39,20 @@ _HOME = {
     "splice": "interp.sae.splice",
     "stability": "interp.sae.agreement",
     "topk_config": "interp.sae.config",
+    "train_restarts": "interp.sae.restarts",
     "train_sae": "interp.sae.train",
     "train_sae_on_model": "interp.sae.on_model",
     "train_saes": "interp.sae.together",
     "training_record": "interp.sae.io",
 }
 
+_MODULES = ("synthetic",)
+
 __all__ = [
     "SAE",
     "GatedSAE",
     "JumpReluSAE",
+    "MatchingPursuitSAE",
     "SaeConfig",
     "SaeJob",
     "SparseLatents",
@@ -66,6 +72,7 @@ __all__ = [
     "load_sae",
     "loss_recovered",
     "match_latents",
+    "matching_pursuit_config",
     "norm_bands",
     "position_bands",
     "random_sae",
@@ -74,7 +81,9 @@ __all__ = [
     "sparse_probing",
     "splice",
     "stability",
+    "synthetic",
     "topk_config",
+    "train_restarts",
     "train_sae",
     "train_sae_on_model",
     "train_saes",
@@ -82,6 +91,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from interp.sae import synthetic
     from interp.sae.absorbed import absorption
     from interp.sae.agreement import compare_saes, match_latents, stability
     from interp.sae.classes import frequency_bands, norm_bands, position_bands, reconstruction_by_class
@@ -95,8 +105,10 @@ if TYPE_CHECKING:
     from interp.sae.io import build_sae, list_saes, load_sae, save_sae, training_record
     from interp.sae.jumprelu import JumpReluSAE
     from interp.sae.labels import sparse_probing
+    from interp.sae.matching_pursuit import MatchingPursuitSAE, matching_pursuit_config
     from interp.sae.on_model import TrainedSae, train_sae_on_model
     from interp.sae.relu import StandardSAE
+    from interp.sae.restarts import train_restarts
     from interp.sae.rival import random_sae
     from interp.sae.splice import loss_recovered, splice
     from interp.sae.together import SaeJob, train_saes
@@ -105,6 +117,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"interp.sae.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'interp.sae' has no attribute {name!r}; it has: {', '.join(__all__)}")
     # set here, because importing the module `interp.sae.splice` would put the module under the function's name

@@ -112,3 +112,11 @@ def test_forest_children_fire_with_their_parent_and_are_orthogonal_to_it():
 def test_families_that_cannot_be_are_refused(make, error):
     with pytest.raises(InvalidInput, match=error):
         make()
+
+
+def test_every_public_name_of_the_package_is_there():
+    import interp.sae
+
+    assert interp.sae.synthetic.flat_data is flat_data
+    assert all(getattr(interp.sae, name) is not None for name in interp.sae.__all__)
+    assert set(dir(interp.sae)) == set(interp.sae.__all__)
