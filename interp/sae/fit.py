@@ -20,8 +20,8 @@ class Fit:
 
     site: str
     """Where it reads."""
-    site_out: str
-    """Where it writes: the same place, but for a transcoder."""
+    site_out: str | None
+    """Where it writes: the same place, but for a transcoder; None: that is not known."""
     mismatches: tuple[str, ...]
 
 
@@ -53,14 +53,14 @@ def check_fit(
         _differs("BOS policy", config.bos, model.bos),
     ]
     if config.is_transcoder:
-        wrong.insert(1, _differs("site it writes to", config.site_out, str(written)))
+        wrong.insert(1, _differs("site it writes to", config.site_out, None if written is None else str(written)))
     mismatches = tuple(text for text in wrong if text)
     if mismatches and not allow_mismatch:
         raise SaeMismatch(
             f"this SAE does not fit {model.name}: {'; '.join(mismatches)}. Use the model and the site it was trained "
             "on, or pass allow_mismatch=True, and the results will carry this note."
         )
-    return Fit(str(found), str(written), mismatches)
+    return Fit(str(found), None if written is None else str(written), mismatches)
 
 
 def _place(model: Model, where: str, n: int, verb: str) -> Site:
@@ -72,16 +72,14 @@ def _place(model: Model, where: str, n: int, verb: str) -> Site:
     return found
 
 
-def _place_out(model: Model, config: SaeConfig, site_out: str | None, site: Site) -> Site:
+def _place_out(model: Model, config: SaeConfig, site_out: str | None, site: Site) -> Site | None:
     if not config.is_transcoder:
         if site_out is not None and site_out != str(site):
             raise SaeMismatch(f"an SAE writes where it reads, {site}; site_out={site_out!r} belongs to a transcoder.")
         return site
     where = site_out if site_out is not None else config.site_out
     if where is None:
-        raise SaeMismatch(
-            "the transcoder does not say where it writes (its site_out is null); give site_out=, such as 'mlp_out.2'."
-        )
+        return None
     written = _place(model, where, config.width_out, "writes")
     if written.depth <= site.depth:
         raise SaeMismatch(f"a transcoder writes at a later place than it reads; {written} is not after {site}.")

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from interp.errors import HookNotFired, InvalidInput
+from interp.errors import HookNotFired, InvalidInput, SaeMismatch
 from interp.sae.coder import SAE
 from interp.sae.edits import Edits, check_positions, chosen, make_edits
 from interp.sae.fit import Fit, check_fit
@@ -63,12 +63,13 @@ def splice(
     from interp.capturing import hooked
 
     fit = check_fit(model, sae, site=site, site_out=site_out, allow_mismatch=allow_mismatch)
+    written = _written(fit)
     edits = make_edits(sae.config.d_sae, ablate=ablate, steer=steer)
     hooks, runs = _splicing(sae, fit, check_positions(positions), edits, error_term)
     with hooked(model, hooks):
         yield fit
     if not runs:
-        raise HookNotFired(f"nothing ran {fit.site_out} of {model.name} in the body of splice, so nothing was spliced.")
+        raise HookNotFired(f"nothing ran {written} of {model.name} in the body of splice, so nothing was spliced.")
 
 
 def loss_recovered(
@@ -110,19 +111,20 @@ def loss_recovered(
     """
     fit = check_fit(model, sae, site=site, allow_mismatch=allow_mismatch)
     batches = list(_token_batches(model, islice(iter(rows), max_rows), bos, max_length, batch_tokens))
-    mean = _mean_activation(model, fit.site_out, batches)
+    written = _written(fit)
+    mean = _mean_activation(model, written, batches)
     hooks: dict[str, Callable[[Tensor], Hooks]] = {
         "clean": lambda keep: {},
         "spliced": lambda keep: _splicing(sae, fit, keep, Edits((), ()), False)[0],
-        "zero": lambda keep: {fit.site_out: _replacing(torch.zeros_like, keep)},
-        "mean": lambda keep: {fit.site_out: _replacing(lambda x: mean.to(x).expand_as(x), keep)},
+        "zero": lambda keep: {written: _replacing(torch.zeros_like, keep)},
+        "mean": lambda keep: {written: _replacing(lambda x: mean.to(x).expand_as(x), keep)},
     }
     losses = {name: _losses(model, batches, make) for name, make in hooks.items()}
     counts = losses["clean"][:, 1]
     if counts.sum() == 0:
         raise InvalidInput("no row has an ordinary token after another one; nothing can be predicted.")
     table = _table({name: rows_[:, 0] for name, rows_ in losses.items()}, counts, seed, n_boot)
-    about = {"n": int(counts.sum()), "n_rows": int((counts > 0).sum()), "seed": seed, "site": fit.site_out}
+    about = {"n": int(counts.sum()), "n_rows": int((counts > 0).sum()), "seed": seed, "site": written}
     return table.assign(**about, mismatch="; ".join(fit.mismatches))
 
 
@@ -130,11 +132,12 @@ def _splicing(sae: SAE, fit: Fit, positions: Tensor | str, edits: Edits, error_t
     """Return the function on each site, and a list that grows by one for each run of the model."""
     read: list[Tensor] = []
     runs: list[None] = []
+    written = _written(fit)
 
     def write(y: Tensor) -> Tensor:
-        if fit.site_out != fit.site and not read:
-            raise HookNotFired(f"{fit.site_out} was computed before {fit.site}, which the transcoder reads.")
-        x = read.pop() if fit.site_out != fit.site else y
+        if written != fit.site and not read:
+            raise HookNotFired(f"{written} was computed before {fit.site}, which the transcoder reads.")
+        x = read.pop() if written != fit.site else y
         keep = chosen(positions, len(y), y.shape[1], y.device)
         rows = x[keep]
         latents = sae.encode(rows)
@@ -149,8 +152,16 @@ def _splicing(sae: SAE, fit: Fit, positions: Tensor | str, edits: Edits, error_t
     def take(x: Tensor) -> None:
         read[:] = [x]
 
-    hooks: Hooks = {} if fit.site_out == fit.site else {fit.site: take}
-    return hooks | {fit.site_out: write}, runs
+    hooks: Hooks = {} if written == fit.site else {fit.site: take}
+    return hooks | {written: write}, runs
+
+
+def _written(fit: Fit) -> str:
+    if fit.site_out is None:
+        raise SaeMismatch(
+            "the transcoder does not say where it writes (its site_out is null); give site_out=, such as 'mlp_out.2'."
+        )
+    return fit.site_out
 
 
 def _replacing(edit: Edit, keep: Tensor) -> Callable[[Tensor], Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sae_planted import config_of, random_sae
+from sae_planted import CLASSES, config_of, random_sae
 
 from interp.capturing import hooked
 from interp.errors import HookNotFired, InvalidInput, SaeMismatch
@@ -74,7 +74,7 @@ def n_hooks(model) -> int:
 
 
 @pytest.mark.parametrize("site", WIDTHS)
-@pytest.mark.parametrize("architecture", ["topk", "standard", "jumprelu", "gated"])
+@pytest.mark.parametrize("architecture", CLASSES)
 def test_error_term_without_edits_changes_nothing(model, batch, site, architecture):
     clean = logits(model, batch)
     with splice(model, fitting(model, site, architecture), positions="all", error_term=True):
@@ -185,7 +185,7 @@ def test_transcoder_with_error_term_and_edits(model, batch):
 @pytest.mark.parametrize(
     ("stated", "kwargs", "match"),
     [
-        ({"site_out": None}, {}, "does not say where it writes"),
+        ({"site_out": None}, {}, "the site it writes to it was trained with is not stated"),
         ({"site_out": "mlp_out.0"}, {}, r"mlp_out\.0 is not after resid_mid\.1"),
         ({}, {"site_out": "resid_mid.1"}, r"resid_mid\.1 is not after resid_mid\.1"),
         ({}, {"site_out": "resid_post.1"}, r"site it writes to: trained with 'mlp_out\.1', used with 'resid_post\.1'"),
@@ -195,6 +195,29 @@ def test_transcoder_with_error_term_and_edits(model, batch):
 def test_transcoder_at_the_wrong_place_is_refused(model, stated, kwargs, match):
     with pytest.raises(SaeMismatch, match=match):
         check_fit(model, transcoder(model, **stated), **kwargs)
+
+
+def test_transcoder_that_says_not_where_it_writes_can_be_read_but_not_spliced(model, batch):
+    sae = transcoder(model, site_out=None)
+    assert check_fit(model, sae, allow_mismatch=True).site_out is None
+    with pytest.raises(SaeMismatch, match="does not say where it writes"):
+        loss_recovered(model, sae, TEXTS, seed=0, allow_mismatch=True)
+    with (
+        pytest.raises(SaeMismatch, match="does not say where it writes"),
+        splice(model, sae, positions="all", allow_mismatch=True),
+    ):
+        raise AssertionError("the body was entered")
+    with splice(model, sae, positions="all", site_out="mlp_out.1", error_term=True, allow_mismatch=True) as fit:
+        logits(model, batch)
+    assert fit.site_out == "mlp_out.1"
+
+
+@pytest.mark.parametrize("architecture", CLASSES)
+def test_no_position_is_no_change(model, batch, architecture):
+    sae = fitting(model, architecture=architecture)
+    with splice(model, sae, positions=torch.zeros_like(batch[1])):
+        spliced = logits(model, batch)
+    assert torch.equal(spliced, logits(model, batch))
 
 
 def test_sae_cannot_write_elsewhere(model):
