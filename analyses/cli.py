@@ -220,6 +220,62 @@ def train_sae(
     _print_table(summary, str(out))
 
 
+@app.command(name="eval-sae")
+def eval_sae(
+    sae: str,
+    /,
+    *,
+    model: str | None = None,
+    weights: Literal["trained", "random"] = "trained",
+    texts: Path | None = None,
+    labels: Path | None = None,
+    control: str | None = None,
+    n_texts: int = 512,
+    allow_mismatch: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    out: Path | None = None,
+) -> None:
+    """Judge an SAE: fidelity, losses, density, token classes, labels, absorption, each beside its controls.
+
+    Examples:
+      interp eval-sae atlas/resid_post.1 --control atlas-random/resid_post.1
+      interp eval-sae ./sae --model ./my-model --texts held-out.txt --labels labels.csv --out runs/sae-eval
+
+    Parameters
+    ----------
+    sae
+        "atlas/resid_post.1" (bundled) or a folder with an SAE.
+    model
+        "atlas", a folder in Hugging Face format, or a Hugging Face name; default the model that the SAE names.
+    weights
+        "random": the twin with random weights, for an SAE that was trained on it.
+    texts
+        File of held-out texts, one a line. Default for atlas: fresh text of its own corpus.
+    labels
+        CSV, TSV or parquet file with the columns text and label, read at the last token. Default for atlas: its facts.
+    control
+        An SAE of the same site of the random-weights twin; its numbers stand in null_random_weights.
+    n_texts
+        Texts to read at most.
+    allow_mismatch
+        Go on where the SAE does not fit the model; the notes say in what.
+    seed
+        Of every random choice.
+    out
+        Folder for tables (parquet, JSON) and the figure (pdf, png).
+    """
+    from analyses.evaluation import eval_sae_command
+
+    result = eval_sae_command(
+        sae, model=model, weights=weights, texts=texts, labels=labels, control=control, n_texts=n_texts,
+        allow_mismatch=allow_mismatch, seed=seed, out=out,
+    )  # fmt: skip
+    _print_table(result.table, sae)
+    print()
+    _print_table(result.tables["classes"], f"{sae}, by class of token")
+    _say(f"{', '.join(result.tables)} and the figure are in {out}" if out else "--out FOLDER keeps every table")
+
+
 @atlas.command(name="card")
 def atlas_card(*, folder: Path | None = None, write: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Print what was measured of the bundled model, beside its controls.

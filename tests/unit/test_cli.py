@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from analyses.cli import main
@@ -25,7 +26,7 @@ def test_help_has_examples(error_of):
     assert "interp run geospatial --places my.csv" in text
 
 
-@pytest.mark.parametrize("command", ["run", "points", "show-tokens", "status", "train-sae"])
+@pytest.mark.parametrize("command", ["run", "points", "show-tokens", "status", "train-sae", "eval-sae"])
 def test_every_command_explains_itself(error_of, command):
     code, text = error_of(command, "--help")
     assert code == 0
@@ -199,3 +200,21 @@ def test_json_is_not_needed_to_read_a_card():
     from interp.atlas import card
 
     assert json.dumps(card())
+
+
+def test_eval_sae_prints_what_was_measured(error_of, monkeypatch):
+    from types import SimpleNamespace
+
+    asked = {}
+
+    def measured(name, **options):
+        asked.update(options, name=name)
+        classes = pd.DataFrame({"group": ["all tokens"], "fvu": [0.5]})
+        return SimpleNamespace(table=pd.DataFrame({"metric": ["fvu"], "value": [0.25]}), tables={"classes": classes})
+
+    monkeypatch.setattr("analyses.evaluation.eval_sae_command", measured)
+    code, text = error_of("eval-sae", "atlas/resid_post.1", "--n-texts", "7", "--weights", "random")
+    assert code == 0
+    assert "fvu\t0.25" in text
+    assert "all tokens\t0.5" in text
+    assert (asked["name"], asked["n_texts"], asked["weights"]) == ("atlas/resid_post.1", 7, "random")
