@@ -34,17 +34,26 @@ class BatchTopKOptions(Options):
     """Latents kept for a vector on average over a batch; need not be whole."""
     k_aux: int | None = None
     """Dead latents that the AuxK term uses for a vector; None: half of d_out; 0 turns it off."""
-    decay: float = 0.99
-    """Weight of the past in the running threshold: the mean is over the last 1 / (1 - decay) batches or so."""
+    decay: float | None = None
+    """Weight of the past in the running threshold: the mean is over the last 1 / (1 - decay) batches or so.
+
+    None: the last fortieth of the run (5 to 1000 batches). Thresholds move while the SAE learns, and a mean over too
+    much of a short run keeps fewer latents: 13.5 instead of 16 with the last 100 of 400 batches, 15.7 with 10."""
 
     def __post_init__(self) -> None:
         check_positive(k=self.k)
-        check_share(decay=self.decay)
+        if self.decay is not None:
+            check_share(decay=self.decay)
         check_k_aux(self.k_aux)
 
     def filled(self, config: SaeConfig, settings: TrainSettings) -> Self:
-        """Return the options with k_aux filled in."""
-        return self if self.k_aux is not None else replace(self, k_aux=config.width_out // 2)
+        """Return the options with k_aux and decay filled in."""
+        window = min(1000, max(5, settings.steps // 40))
+        return replace(
+            self,
+            k_aux=config.width_out // 2 if self.k_aux is None else self.k_aux,
+            decay=1 - 1 / window if self.decay is None else self.decay,
+        )
 
 
 class BatchTopKLearner(DenseLearner):

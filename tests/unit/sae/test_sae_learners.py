@@ -143,6 +143,12 @@ def test_running_threshold_is_the_weighted_mean_of_the_smallest_kept():
     assert learner.threshold() == pytest.approx((3 * 0.25 + 5 * 0.5 + 9) / 1.75)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("steps", "decay"), [(40, 0.8), (1000, 0.96), (10**6, 0.999)])
+def test_running_threshold_is_over_the_last_fortieth_of_the_run(steps, decay):
+    spec = make_spec(arch="batchtopk", d_in=32, d_sae=128, values={"k": 3})
+    assert spec.filled(make_settings(seed=0, steps=steps)).to_dict()["decay"] == pytest.approx(decay)
+
+
 @pytest.mark.parametrize("arch", ARCHS)
 def test_transcoder_learns_its_targets(arch):
     trainer, x, y = short_run(arch, transcoder=True, steps=200)

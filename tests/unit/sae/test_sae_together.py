@@ -103,7 +103,7 @@ def test_finished_saes_are_read_back_and_new_ones_trained(model, together, tmp_p
 def test_record_says_architecture_options_and_places(together):
     folder, results = together
     identity = training_record(folder / "heads")["identity"]
-    assert (identity["arch"], identity["k"], identity["decay"], identity["lr"]) == ("batchtopk", 3, 0.99, 1e-3)
+    assert (identity["arch"], identity["k"], identity["decay"], identity["lr"]) == ("batchtopk", 3, 0.8, 1e-3)
     config = results["mlp"].sae.config
     assert (config.site, config.site_out, config.hook_name_out) == ("resid_mid.1", "mlp_out.1", "blocks.1.hook_mlp_out")
     assert (config.d_in, config.d_out, config.skip_connection) == (32, 32, True)
