@@ -85,7 +85,8 @@ def reconstruction_by_class(
         A row for all tokens and one for each class: family, group, fvu (about the mean of the class itself, so that
         the mean predictor of the class scores exactly 1), ci_low, ci_high, null_mean_predictor, null_random_sae (fvu
         of `random_sae` in the class), l0, cosine, error_share and variance_share (of the squared error and of the
-        variance about the mean of all), n (rows), interval_over, seed, n_boot, status.
+        variance about the mean of all), n (rows), interval_over, seed, n_boot, status. A class in so few texts that a
+        resample can lack it whole has no interval.
 
     Raises:
         InvalidInput: no rows, a transcoder, or classes of another number of rows.
