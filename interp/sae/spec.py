@@ -58,6 +58,12 @@ def make_spec(
         near = ", ".join(nearest(arch, TRAINABLE))
         raise UnknownName(f"no architecture {arch!r} can be trained. Nearest: {near}. All: {', '.join(TRAINABLE)}.")
     learner, kind = TRAINABLE[arch]
+    if config is not None and config.architecture != learner.inference:
+        makers = [name for name, (cls, _) in TRAINABLE.items() if cls.inference == config.architecture]
+        raise InvalidInput(
+            f"arch {arch!r} makes {learner.inference} SAEs; the config says {config.architecture!r}. Give "
+            f"arch={' or '.join(map(repr, makers))}."
+        )
     chosen = dict(values or {})
     if arch == "topk" and config is not None and options is None:
         chosen.setdefault("k", config.k)

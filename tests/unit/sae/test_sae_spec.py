@@ -38,6 +38,7 @@ def test_config_widths_and_options_say_the_same_thing():
         ({"arch": "topq", "d_in": 3, "d_sae": 9}, UnknownName, "Nearest: topk"),
         ({"d_in": 3, "values": {"k": 2}}, InvalidInput, "d_in= and d_sae="),
         ({"d_in": 3, "d_sae": 9}, InvalidInput, "no default for k"),
+        ({"config": topk_config(3, 9, k=2), "arch": "relu"}, InvalidInput, "makes standard SAEs.* arch='topk'"),
         ({"d_in": 3, "d_sae": 9, "values": {"kk": 2, "k": 3}}, InvalidInput, "no option 'kk'"),
         ({"d_in": 3, "d_sae": 9, "options": TopKOptions(k=2), "values": {"k": 2}}, InvalidInput, "not both"),
         ({"config": topk_config(3, 9, k=2), "d_in": 3}, InvalidInput, "in the config"),
