@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from sae_planted import CLASSES, config_of, random_sae
@@ -9,6 +10,7 @@ from sae_planted import CLASSES, config_of, random_sae
 from interp.capturing import hooked
 from interp.errors import HookNotFired, InvalidInput, SaeMismatch
 from interp.sae.fit import check_fit
+from interp.sae.matching_pursuit import MatchingPursuitSAE, matching_pursuit_config
 from interp.sae.splice import loss_recovered, splice
 from interp.testing import tiny_model
 from interp.tokens import tokenize
@@ -124,6 +126,19 @@ def test_without_the_error_term_the_edited_reconstruction_is_used(model, batch):
     with splice(model, sae, positions=batch[2], ablate=[5], steer={7: -1.0}):
         found = logits(model, batch)
     torch.testing.assert_close(found[batch[1]], expected[batch[1]], rtol=1e-4, atol=1e-4)
+
+
+def test_matching_pursuit_is_spliced_and_ablated(model, batch):
+    stated = {"site": "resid_post.0", "model_fingerprint": model.fingerprint, "bos": model.bos}
+    config = matching_pursuit_config(32, 48, max_iterations=4, **stated)
+    rows = torch.from_numpy(np.random.default_rng(0).standard_normal((48, 32))).float()
+    sae = MatchingPursuitSAE(config, {"W_dec": rows / rows.norm(dim=1, keepdim=True), "b_dec": rows[0]})
+    latent = int((sae.encode(values(model, batch, "resid_post.0").flatten(0, 1)) > 0).sum(dim=0).argmax())
+    expected = by_hand(model, batch, "resid_post.0", lambda x: x - sae.encode(x[None])[0, latent] * sae.W_dec[latent])
+    with splice(model, sae, positions=batch[2], error_term=True, ablate=[latent]):
+        found = logits(model, batch)
+    torch.testing.assert_close(found[batch[1]], expected[batch[1]], rtol=1e-4, atol=1e-4)
+    assert float((found - logits(model, batch))[batch[1]].abs().max()) > 1e-2
 
 
 def test_only_the_chosen_positions_change(model, batch):
