@@ -66,7 +66,7 @@ def run(
     model
         "atlas" (bundled), a folder in Hugging Face format, or a Hugging Face name.
     sae
-        "atlas/resid_post.1" (bundled) or a folder with an SAE (SAELens or sparsify layout).
+        "atlas/resid_post.2" (bundled) or a folder with an SAE (SAELens or sparsify layout).
     bos
         BOS policy; default that of the model card. A model without a card needs one: that of the SAE.
     places
@@ -238,13 +238,13 @@ def eval_sae(
     """Judge an SAE: fidelity, losses, density, token classes, labels, absorption, each beside its controls.
 
     Examples:
-      interp eval-sae atlas/resid_post.1 --control atlas-random/resid_post.1
+      interp eval-sae atlas/resid_post.2 --control atlas-random/resid_post.2
       interp eval-sae ./sae --model ./my-model --texts held-out.txt --labels labels.csv --out runs/sae-eval
 
     Parameters
     ----------
     sae
-        "atlas/resid_post.1" (bundled) or a folder with an SAE.
+        "atlas/resid_post.2" (bundled) or a folder with an SAE.
     model
         "atlas", a folder in Hugging Face format, or a Hugging Face name; default the model that the SAE names.
     weights

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from interp.store import Key, Store
 
 VIEW_VERSION = "1"  # of what is drawn from tables: figures and report
-DEFAULT_SAE = {"atlas": "atlas/resid_post.1"}
-CONTROL_SAE = {"atlas/resid_post.1": "atlas-random/resid_post.1"}
+DEFAULT_SAE = {"atlas": "atlas/resid_post.2"}
+CONTROL_SAE = {"atlas/resid_post.2": "atlas-random/resid_post.2"}
 
 
 @dataclass(frozen=True)

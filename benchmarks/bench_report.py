@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses.job import DEFAULT_SAE
 from interp.provenance import versions
 from interp.store import atomic_write_bytes
 
@@ -39,6 +40,7 @@ def main() -> None:
         "seconds": round(seconds[0], 1),
         "seconds_when_finished": round(seconds[1], 1),
         "report_bytes": page,
+        "site": DEFAULT_SAE["atlas"].split("/")[1],
         "summary": json.loads(summary.to_json(orient="records")),
         "machine": {"cores": os.cpu_count(), "machine": platform.machine(), "load": round(os.getloadavg()[0], 1)},
         "versions": {k: v for k, v in versions().items() if k != "commit"},

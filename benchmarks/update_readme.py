@@ -9,10 +9,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from interp.atlas import card
+from interp.atlas.card_page import number
+from interp.atlas.measure.directions import FOUR, STATED
+from interp.atlas.measure.transfer import SEEN as MET
+from interp.atlas.measure.transfer import UNSEEN as NEVER_MET
 from interp.store import atomic_write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- numbers: written by benchmarks/update_readme.py -->\n", "<!-- end of numbers -->"
+BEGIN, END = "<!-- {}: written by benchmarks/update_readme.py -->\n", "<!-- end of {} -->"
+BEST = "last token in 'Question: Which country"
+REPEATS, OBJECT = "loss on random repeats, after it", "indirect object, object over subject"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -24,7 +31,7 @@ def study_table(report: dict[str, Any]) -> list[str]:
     """Return the summary of the main job as a Markdown table."""
     lines = [
         f"What it finds ({report['summary'][0]['n_places']:,} cities, each the prompt of its name alone, "
-        f"`resid_post.1`, false discovery rate {report['summary'][0]['q_cut']:g}; {report['seconds']:.0f} s on "
+        f"`{report['site']}`, false discovery rate {report['summary'][0]['q_cut']:g}; {report['seconds']:.0f} s on "
         f"{report['machine']['cores']} cores):",
         "",
         "| condition | unit | tested | significant | also within countries | median I | largest I |",
@@ -58,16 +65,60 @@ def speed_lines(moran: dict[str, Any], capture: dict[str, Any]) -> list[str]:
     return lines
 
 
-def block() -> str:
-    """Return what stands between the markers."""
-    lines = [*study_table(read("report.json")), "", *speed_lines(read("moran.json"), read("capture.json"))]
-    return "\n".join(lines) + "\n"
+# what is said, the measure of the card, and what its group begins and ends with
+KNOWS = (
+    ("country of a city, name of one token", "country of a city", "told, one token", ""),
+    ("country of a city, name of several tokens", "country of a city", "told, several tokens", ""),
+    ("country of a city, stated in no text", "country of a city", "held out", ""),
+    ("country of a city that is never mentioned", "country of a city", "never mentioned", ""),
+    ("direction stated in no text, one of four, above 500 km", FOUR, "never stated, farther", STATED),
+    ("direction stated in no text, one of four, below 500 km", FOUR, "never stated, nearer", STATED),
+    ("longitude, R² with cells of 10 degrees held out", "R² of longitude", BEST, "10 degrees held out, seen cities"),
+    ("latitude, R² with cells of 10 degrees held out", "R² of latitude", BEST, "10 degrees held out, seen cities"),
+    ("random repeats behind the first period, nats (period 70)", REPEATS, "period 70", ""),
+    ("indirect object, names never paired, ABBA", OBJECT, "names never paired in training, templates of", "ABBA"),
+    ("indirect object, names never paired, BABA", OBJECT, "names never paired in training, templates of", "BABA"),
+    ("closing bracket of the right type", "closing bracket of the right type", "all", ""),
+)
+
+
+def knowledge_table(card: dict[str, Any]) -> list[str]:
+    """Return a dozen rows of the bundled model's card, and how many of its skills are learnt, as Markdown."""
+    head = ("what `atlas` knows", "value", "95 % interval", "n", "random weights", "baseline")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for label, measure, begins, ends in KNOWS:
+        found = [
+            row for row in card["measured"]
+            if row["measure"] == measure and row["group"].startswith(begins) and row["group"].endswith(ends)
+        ]  # fmt: skip
+        assert len(found) == 1, (label, len(found))
+        row = found[0]
+        interval = f"{number(row['ci_low'])} to {number(row['ci_high'])}"
+        baseline = f"{number(row['baseline'])} ({row['baseline_name']})"
+        cells = (label, number(row["value"]), interval, f"{row['n']:,}", number(row["random_weights"]), baseline)
+        lines.append("| " + " | ".join(cells) + " |")
+    met, never = ([row["value"] for row in card["measured"] if row["measure"] == name] for name in (MET, NEVER_MET))
+    said = (
+        f"Of its {len(met)} skills {sum(v >= 0.9 for v in met)} are answered right nine times in ten in templates met "
+        f"with that skill, {sum(v >= 0.9 for v in never)} in the template that never was."
+    )
+    return [*lines, "", said]
+
+
+def blocks() -> dict[str, str]:
+    """Return what stands between each pair of markers."""
+    numbers = [*study_table(read("report.json")), "", *speed_lines(read("moran.json"), read("capture.json"))]
+    texts = {"numbers": numbers, "atlas": knowledge_table(card())}
+    return {name: "\n".join(lines) + "\n" for name, lines in texts.items()}
 
 
 def updated(readme: str) -> str:
-    """Return the README with the block replaced."""
-    before, rest = readme.split(BEGIN)
-    return before + BEGIN + block() + END + rest.split(END, 1)[1]
+    """Return the README with every block replaced."""
+    for name, text in blocks().items():
+        begin, end = BEGIN.format(name), END.format(name)
+        before, rest = readme.split(begin)
+        readme = before + begin + text + end + rest.split(end, 1)[1]
+    return readme
 
 
 def main() -> None:

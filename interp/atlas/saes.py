@@ -24,7 +24,7 @@ class SaePlan:
     """Site of the SAE of the random-weights twin."""
     d_sae: int = 2048
     k: int = 16
-    tokens: int = 2_500_000
+    tokens: int = 1_500_000
     eval_rows: int = 512
     """Texts held out for the evaluation."""
     batch_size: int = 1024

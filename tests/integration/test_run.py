@@ -10,7 +10,7 @@ import analyses.geospatial.run as geospatial
 from analyses.cli import main
 from analyses.geospatial import load_places
 from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED, StudyConfig
-from analyses.job import RunConfig, run_job
+from analyses.job import CONTROL_SAE, DEFAULT_SAE, RunConfig, run_job
 from interp.errors import CorruptArtifact, InvalidInput, SaeMismatch
 from interp.store import Store
 
@@ -58,8 +58,8 @@ def test_the_trained_model_is_geographic_and_its_nulls_are_not():
     """The headline, on all cities: the claim that everything else in the package leads up to."""
     import interp
 
-    model, sae = interp.load_model("atlas"), interp.load_sae("atlas/resid_post.1")
-    twin_sae = interp.load_sae("atlas-random/resid_post.1")
+    model, sae = interp.load_model("atlas"), interp.load_sae(DEFAULT_SAE["atlas"])
+    twin_sae = interp.load_sae(CONTROL_SAE[DEFAULT_SAE["atlas"]])
     result = geospatial.autocorrelation_study(
         model, sae, load_places("atlas"), twin_sae=twin_sae, config=StudyConfig(permutations=199)
     )
@@ -131,7 +131,7 @@ def test_an_sae_of_another_model_is_refused(small_places):
     import interp
     from analyses.job import Job
 
-    job = Job(RunConfig(sae="atlas-random/resid_post.1"), store=None)  # type: ignore[arg-type]
+    job = Job(RunConfig(sae=CONTROL_SAE[DEFAULT_SAE["atlas"]]), store=None)  # type: ignore[arg-type]
     with pytest.raises(SaeMismatch, match="fingerprint"):
         assert isinstance(job.sae, interp.sae.SAE)
 
@@ -151,7 +151,7 @@ def test_a_model_without_a_card_needs_a_bos_policy(small_places, tmp_path):
 
     mine = tmp_path / "mine"
     shutil.copytree(folder(), mine, ignore=shutil.ignore_patterns("card.json", "manifest.json"))
-    config = RunConfig(model=str(mine), sae="atlas/resid_post.1", places=str(small_places), permutations=49)
+    config = RunConfig(model=str(mine), sae=DEFAULT_SAE["atlas"], places=str(small_places), permutations=49)
     with pytest.raises(SaeMismatch, match="--bos"):
         run_job(config, tmp_path / "run")
     finished = run_job(replace(config, bos="always"), tmp_path / "run")

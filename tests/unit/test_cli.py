@@ -213,8 +213,8 @@ def test_eval_sae_prints_what_was_measured(error_of, monkeypatch):
         return SimpleNamespace(table=pd.DataFrame({"metric": ["fvu"], "value": [0.25]}), tables={"classes": classes})
 
     monkeypatch.setattr("analyses.evaluation.eval_sae_command", measured)
-    code, text = error_of("eval-sae", "atlas/resid_post.1", "--n-texts", "7", "--weights", "random")
+    code, text = error_of("eval-sae", "atlas/resid_post.2", "--n-texts", "7", "--weights", "random")
     assert code == 0
     assert "fvu\t0.25" in text
     assert "all tokens\t0.5" in text
-    assert (asked["name"], asked["n_texts"], asked["weights"]) == ("atlas/resid_post.1", 7, "random")
+    assert (asked["name"], asked["n_texts"], asked["weights"]) == ("atlas/resid_post.2", 7, "random")

@@ -146,7 +146,7 @@ def a_job(monkeypatch, *, site="resid_post.1", own="twin"):
     def config(fingerprint):
         return SimpleNamespace(config=SimpleNamespace(site=site, model_fingerprint=fingerprint))
 
-    found = {"atlas/resid_post.1": config("model"), "atlas-random/resid_post.1": config(own)}
+    found = {"atlas/resid_post.2": config("model"), "atlas-random/resid_post.2": config(own)}
     monkeypatch.setattr("interp.sae.load_sae", found.__getitem__)
     monkeypatch.setattr("interp.sae.check_fit", lambda model, sae: None)
     made = Job(RunConfig(), store=None)  # type: ignore[arg-type]
@@ -156,12 +156,12 @@ def a_job(monkeypatch, *, site="resid_post.1", own="twin"):
 
 def test_the_twin_is_read_by_the_sae_that_was_trained_on_it(monkeypatch):
     made, found = a_job(monkeypatch)
-    assert made.twin_sae is found["atlas-random/resid_post.1"]
+    assert made.twin_sae is found["atlas-random/resid_post.2"]
 
 
 def test_a_twin_of_other_random_weights_is_read_by_the_models_sae(monkeypatch):
     made, found = a_job(monkeypatch, own="the twin of another seed")
-    assert made.twin_sae is made.sae is found["atlas/resid_post.1"]
+    assert made.twin_sae is made.sae is found["atlas/resid_post.2"]
 
 
 def test_an_sae_that_does_not_say_where_it_reads_is_refused(monkeypatch):
