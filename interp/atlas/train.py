@@ -40,7 +40,7 @@ from interp.store import atomic_write_bytes
 class TrainConfig:
     """Settings of one training run."""
 
-    tokens: int = 24_000_000
+    tokens: int = 20_000_000
     batch_rows: int = 32
     lr: float = 3e-3
     warmup: float = 0.02

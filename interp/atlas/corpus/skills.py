@@ -84,20 +84,18 @@ class Skills:
         )
 
     def _capital(self, rng: Rng) -> Sample:
-        while True:
+        iso = self.capitals[int(rng.integers(len(self.capitals)))]
+        while self.geo.held_out("capital", self.geo.capitals[iso]):
             iso = self.capitals[int(rng.integers(len(self.capitals)))]
-            row, name = self.geo.capitals[iso], self.geo.world.countries[iso]["name"]
-            if not self.geo.held_out("capital", row):
-                break
+        row, name = self.geo.capitals[iso], self.geo.world.countries[iso]["name"]
         ask, command = f"What is the capital of {name}?", f"Name the capital of {name}."
         return Sample((ask,), (command,), (self.geo.city(row),), ("capital", row, -1))
 
     def _language(self, rng: Rng) -> Sample:
-        language = ""
-        while not language:  # a few countries name no language that we have a word for
+        row = self.geo.draw(rng, "language")
+        while not self.geo.country_of(row)["language"]:  # a few countries name none that we have a word for
             row = self.geo.draw(rng, "language")
-            language = self.geo.country_of(row)["language"]
-        city = self.geo.city(row)
+        city, language = self.geo.city(row), self.geo.country_of(row)["language"]
         return Sample(
             ("Which language do people speak in ", city, "?"),
             ("Name the language of ", city, "."),

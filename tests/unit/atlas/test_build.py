@@ -189,8 +189,10 @@ def test_the_built_saes_fit_the_built_model(whole):
 def test_the_readme_has_every_row_of_the_card_and_what_the_model_is(whole):
     text = (whole[0] / "atlas" / "README.md").read_text()
     assert card(whole[0])["measured"] == ROWS
-    assert "| share \\| of a thing |  | 0.5 | 0.0945 to 0.905 | 2 | share right | 0.25 | 0.5 (majority) |" in text
-    assert "| share of nothing |  | no sample |  | 0 | share right |  |  |" in text
+    assert "### share | of a thing\n" in text
+    assert "|  | 0.5 | 0.0945 to 0.905 | 2 | share right | 0.25 | 0.5 (majority) |" in text
+    assert "### share of nothing\n" in text
+    assert "|  | no sample |  | 0 | share right |  |  |" in text
     assert "`atlas@step" in text
     n_parameters = sum(w.size for w in load(weights(whole[0])).values())
     assert f"{n_parameters:,} parameters" in text
