@@ -1,8 +1,9 @@
 """How much of a known dictionary does each SAE architecture find? Flat, Zipf, tree and forest, three seeds each.
 
-Run with one thread: OMP_NUM_THREADS=1 python benchmarks/bench_sae_recovery.py
-Writes benchmarks/results/sae_recovery.json after every row; a row that is there with the same recipe is not run again,
-so it can be stopped and started. --data, --recipes, --seeds and --resonance choose what to run.
+Run with one thread a row: OMP_NUM_THREADS=1 python benchmarks/bench_sae_recovery.py [--jobs 8]
+Writes benchmarks/results/sae_recovery.json (or --results) after every row; a row that is there with the same recipe is
+not run again, so it can be stopped and started. --data, --recipes, --seeds and --resonance choose what to run. Each
+row says which machine it was run on: CPU seconds are comparable only within one.
 
 Every row: recall and precision at cosine .9, MMCS, MCC (Hungarian, over n), uniqueness, recall by frequency quartile,
 F1 of firing, absorption (tree, forest), FVU, L0 and dead latents, all on 20,000 held-out rows, with what random
@@ -18,9 +19,12 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -146,35 +150,77 @@ def machine() -> dict[str, Any]:
     }
 
 
-def load() -> dict[str, Any]:
+class Job(NamedTuple):
+    """One row to run: in which part of the record and under which key, on what data, by which recipe."""
+
+    part: str
+    key: str
+    family: str
+    recipe: dict[str, Any]
+    seed: int
+
+
+def chosen(options: argparse.Namespace) -> Iterator[Job]:
+    """Yield the rows that the arguments ask for."""
+    for family in options.data if options.resonance != "only" else []:
+        for name, recipe in recipes(family).items():
+            if options.recipes and name not in options.recipes:
+                continue
+            for seed in options.seeds:
+                yield Job("rows", f"{name} | {family} | {seed}", family, recipe, seed)
+    if options.resonance == "no":
+        return
+    frequency = FAMILIES["flat"](seed=0).probability[0]
+    for ratio in RESONANCE:
+        # one group whose ceiling is this multiple of the features' frequency
+        band = {"highest": float(ratio * frequency), "lowest": float(ratio * frequency), "n_groups": 1}
+        for seed in options.seeds:
+            key = f"ceiling / frequency = {ratio} | flat | {seed}"
+            yield Job("resonance", key, "flat", {"arch": "gba", "options": band, **RUN["flat"]}, seed)
+
+
+def run_row(job: Job) -> dict[str, Any]:
+    """Train and judge one SAE, on one thread."""
+    torch.set_num_threads(1)
+    data = FAMILIES[job.family](seed=job.seed)
+    sae, seconds = trained(data, job.recipe, WIDTH[job.family], job.seed)
+    row = {"recipe": job.recipe, "data": data.name, "seed": job.seed, "cpu_seconds": round(seconds, 1)}
+    return row | {"machine": machine()} | measured(sae, data)
+
+
+def finished(jobs: list[Job], n_jobs: int) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Yield each row as it is done, run here or by `n_jobs` processes."""
+    if n_jobs == 1:
+        yield from ((job, run_row(job)) for job in jobs)
+        return
+    pool = ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn"))
+    try:
+        futures = {pool.submit(run_row, job): job for job in jobs}
+        yield from ((futures[future], future.result()) for future in as_completed(futures))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def load(path: Path) -> dict[str, Any]:
     """Return the record so far, or an empty one."""
-    if RESULTS.exists():
-        return json.loads(RESULTS.read_text())
+    if path.exists():
+        return json.loads(path.read_text())
     return {"what": "recovery of known dictionaries, on 20,000 held-out rows", "rows": {}, "resonance": {}}
 
 
-def put(record: dict[str, Any]) -> None:
+def put(record: dict[str, Any], path: Path) -> None:
     """Write the record, whole or not at all."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    part = RESULTS.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-    os.replace(part, RESULTS)
+    os.replace(part, path)
 
 
-def once(record: dict[str, Any], part: str, key: str, family: str, recipe: dict[str, Any], seed: int) -> None:
-    """Run one row and put it away, unless it is there."""
-    recipe = json.loads(json.dumps(recipe))
-    if record[part].get(key, {}).get("recipe") == recipe:
-        return
-    data = FAMILIES[family](seed=seed)
-    sae, seconds = trained(data, recipe, recipe.get("d_sae", WIDTH[family]), seed)
-    row = {"recipe": recipe, "data": data.name, "seed": seed, "cpu_seconds": round(seconds, 1)} | measured(sae, data)
-    record[part][key] = row
-    record["machine"] = machine()
-    put(record)
+def show(key: str, row: dict[str, Any]) -> None:
+    """Print the figures that say most."""
     shown = ("recall", "mcc", "fvu", "l0", "dead share", "recall, children", "absorption score")
     figures = "  ".join(f"{name} {row[name]:.3f}" for name in shown if row.get(name) is not None)
-    print(f"{key:34s}{figures}  {seconds:.0f} s", flush=True)
+    print(f"{key:34s}{figures}  {row['cpu_seconds']:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -184,24 +230,19 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", help="such as gba 'topk k=3'; all by default")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--resonance", choices=("also", "only", "no"), default="also")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with one thread")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    record = load()
-    for family in options.data if options.resonance != "only" else []:
-        for name, recipe in recipes(family).items():
-            if options.recipes and name not in options.recipes:
-                continue
-            for seed in options.seeds:
-                once(record, "rows", f"{name} | {family} | {seed}", family, recipe, seed)
-    if options.resonance == "no":
-        return
-    frequency = FAMILIES["flat"](seed=0).probability[0]
-    for ratio in RESONANCE:
-        # one group whose ceiling is this multiple of the features' frequency
-        band = {"highest": float(ratio * frequency), "lowest": float(ratio * frequency), "n_groups": 1}
-        for seed in options.seeds:
-            key = f"ceiling / frequency = {ratio} | flat | {seed}"
-            once(record, "resonance", key, "flat", {"arch": "gba", "options": band, **RUN["flat"]}, seed)
+    record = load(options.results)
+    jobs = [
+        job
+        for job in chosen(options)
+        if record[job.part].get(job.key, {}).get("recipe") != json.loads(json.dumps(job.recipe))
+    ]
+    for job, row in finished(jobs, options.jobs):
+        record[job.part][job.key] = row
+        put(record, options.results)
+        show(job.key, row)
 
 
 if __name__ == "__main__":
