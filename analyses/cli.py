@@ -169,6 +169,7 @@ def train_sae(
     lr: float | None = None,
     tokens: int = 3_000_000,
     seed: int = 0,
+    device: str | None = None,
 ) -> None:
     """Train an SAE on the activations of a model; run again to resume.
 
@@ -210,12 +211,15 @@ def train_sae(
         Activations to train on.
     seed
         Of weights and of the order of the data.
+    device
+        Where model and SAE are, such as cpu or cuda:1; default the first CUDA device, else the CPU.
     """
     from analyses.training import train_sae_command
 
     summary = train_sae_command(
         site=site, out=out, model=model, weights=weights, bos=bos, arch=arch, texts=texts, d_sae=d_sae, k=k,
         options=option or [], site_out=site_out, skip_connection=skip_connection, lr=lr, tokens=tokens, seed=seed,
+        device=device,
     )  # fmt: skip
     _print_table(summary, str(out))
 

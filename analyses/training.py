@@ -33,20 +33,23 @@ def train_sae_command(
     site_out: str | None = None,
     skip_connection: bool = False,
     lr: float | None = None,
+    device: str | None = None,
 ) -> pd.DataFrame:
     """Train, evaluate and save an SAE; return the evaluation (metric, value, n, null)."""
     from interp.atlas import facts
     from interp.atlas.saes import FreshTexts
     from interp.models import load_model
     from interp.sae import train_sae_on_model
+    from interp.sae.devices import training_device
 
     values = parse_options(arch, k, options)
-    loaded = load_model(model, weights=weights, bos=bos)
+    where = None if device is None else training_device(device)
+    loaded = load_model(model, weights=weights, bos=bos, device=where)
     of_atlas = texts is None and model.partition("@")[0] == "atlas"
     source = FreshTexts(facts()) if of_atlas else _FileTexts(texts, loaded)
     trained = train_sae_on_model(
         loaded, source, site, d_sae=d_sae, arch=arch, site_out=site_out, skip_connection=skip_connection,
-        tokens=tokens, seed=seed, out=out, progress=True, **({} if lr is None else {"lr": lr}), **values,
+        tokens=tokens, seed=seed, out=out, device=where, progress=True, **({} if lr is None else {"lr": lr}), **values,
     )  # fmt: skip
     return trained.evaluation
 

@@ -68,15 +68,26 @@ class MixingBuffer:
 
     The store is filled, shuffled, half of it served, then filled again: a vector is served at most once, and may
     wait through many refills. Everything needed to go on from the same place is in `state()`.
+
+    The store is on `device`; the order is drawn on the CPU, so that it is the same on every device.
     """
 
-    def __init__(self, source: Iterator[Any], *, d_in: int, batch_size: int, capacity: int, rng: np.random.Generator):
+    def __init__(
+        self,
+        source: Iterator[Any],
+        *,
+        d_in: int,
+        batch_size: int,
+        capacity: int,
+        rng: np.random.Generator,
+        device: torch.device | str = "cpu",
+    ) -> None:
         if capacity < 2 * batch_size:
             raise InvalidInput(f"a mixing buffer of {capacity} vectors cannot serve batches of {batch_size}; give 2x.")
         self._source, self._rng = source, rng
         self._d_in, self._batch_size, self._capacity = d_in, batch_size, capacity
-        self._held = torch.empty(0, d_in)
-        self._ready = torch.empty(0, d_in)
+        self._device = torch.device(device)
+        self._held = self._ready = torch.empty(0, d_in, device=self._device)
         self._served = 0
         self._ended = False
         self.n_read = 0
@@ -110,7 +121,7 @@ class MixingBuffer:
                 parts.append(self._checked(item))
                 total += len(parts[-1])
         rows = torch.cat(parts)
-        rows = rows[torch.from_numpy(self._rng.permutation(len(rows)))]
+        rows = rows[torch.from_numpy(self._rng.permutation(len(rows))).to(self._device)]
         cut = len(rows) if self._ended else max(self._batch_size, len(rows) // 2)
         self._ready, self._held, self._served = rows[:cut], rows[cut:], 0
 
@@ -121,7 +132,7 @@ class MixingBuffer:
                 f"source batch {self.n_read} is {list(rows.shape)}; an SAE with d_in {self._d_in} is trained on "
                 f"[n, {self._d_in}]."
             )
-        rows = rows.detach().to("cpu", torch.float32)
+        rows = rows.detach().to(self._device, torch.float32)
         if not bool(torch.isfinite(rows).all()):
             raise NonFinite(f"source batch {self.n_read} holds NaN or infinity.")
         if self.n_read == 0 and self.first_digest is None:
@@ -137,7 +148,8 @@ class MixingBuffer:
 
     def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Go on from a saved state; the source has to start at source batch `rest["n_read"]`."""
-        self._ready, self._held, self._served = tensors["buffer.ready"], tensors["buffer.held"], 0
+        self._ready, self._held = (tensors[f"buffer.{name}"].to(self._device) for name in ("ready", "held"))
+        self._served = 0
         self.n_read, self._ended, self.first_digest = rest["n_read"], rest["ended"], rest["first_digest"]
         self._rng.bit_generator.state = rest["rng"]
 

@@ -26,7 +26,7 @@ class Checkpoint:
     """What a training run needs to go on.
 
     identity: config and settings, which have to be the same on resuming; state: counters, generators, history;
-    tensors: weights, optimiser moments, vectors in the buffer.
+    tensors: weights, optimiser moments, vectors in the buffer; on the CPU when they are read back.
     """
 
     step: int
@@ -42,7 +42,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     about = {"step": checkpoint.step, "identity": checkpoint.identity, "state": checkpoint.state}
     files = {
         "checkpoint.json": json.dumps(about, indent=1).encode(),
-        "checkpoint.safetensors": save({name: t.contiguous() for name, t in checkpoint.tensors.items()}),
+        "checkpoint.safetensors": save({name: t.cpu().contiguous() for name, t in checkpoint.tensors.items()}),
     }
     write_folder(path, files, overwrite=True)
     for old in _all(folder)[:-KEEP]:

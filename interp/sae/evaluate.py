@@ -69,7 +69,8 @@ def evaluate_sae(
     if first is None:
         raise InvalidInput("no activations to evaluate on.")
     sae_rng, boot_rng, latent_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
-    rival, weights = calibrated(sae, first, sae_rng), PoissonWeights(n_boot, boot_rng, text_index)
+    rival = calibrated(sae, first, sae_rng).to(sae.W_dec.device)
+    weights = PoissonWeights(n_boot, boot_rng, text_index)
     both = (sae, FidelitySums(sae.config.d_in, 1 + n_boot), _Counts(sae)), (
         rival, FidelitySums(sae.config.d_in, 1), _Counts(rival),
     )  # fmt: skip

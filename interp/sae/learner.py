@@ -41,7 +41,8 @@ class Learner(ABC):
     """One architecture in training, in scaled units.
 
     weights: float32 leaf tensors that Adam moves, by name; state: every other tensor that decides the next step
-    (`silent_for` is always there). Both are checkpointed, so nothing else may change from one step to the next.
+    (`silent_for` is always there). Both are checkpointed, so nothing else may change from one step to the next. Both
+    are on the device that the weights are started or restored on.
     """
 
     inference: ClassVar[str]
@@ -57,7 +58,10 @@ class Learner(ABC):
         """Take everything as it is: from `start`, or as it was checkpointed. `config` is the finished SAE's."""
         self.config, self.settings, self.options = config, settings, options
         self.weights = weights
-        self.state = {SILENT_FOR: torch.zeros(config.d_sae, dtype=torch.int64)} | state
+        self.device = next(iter(weights.values())).device
+        silent = torch.zeros(config.d_sae, dtype=torch.int64, device=self.device)
+        self.state = {SILENT_FOR: silent} | state
+        self._noted, self._none_dead_until = 0, 0  # vectors; what `dead_columns` knows without asking the device
 
     @classmethod
     @abstractmethod
@@ -75,8 +79,9 @@ class Learner(ABC):
         Args:
             options: of this architecture, filled in.
             x, y: float64 [n, d_in] and [n, d_out], inputs and targets of the first buffer, scaled so that the mean
-                square distance to their mean is d_in (d_out); the same tensor except for a transcoder.
-            rng: for whatever is drawn.
+                square distance to their mean is d_in (d_out); the same tensor except for a transcoder. Weights and
+                state are made on their device.
+            rng: for whatever is drawn, on the CPU, so that it is the same on every device.
         """
 
     @abstractmethod
@@ -96,10 +101,25 @@ class Learner(ABC):
     def note_fired(self, fired: Tensor, n: int) -> None:
         """Count the silence of each latent after a batch of n vectors; called by the loop after each step."""
         self.state[SILENT_FOR] = torch.where(fired, 0, self.state[SILENT_FOR] + n)
+        self._noted += n
 
     def dead(self) -> Tensor:
         """Return bool [d_sae]: latents that have not fired for `settings.dead_after` vectors."""
         return self.state[SILENT_FOR] >= self.settings.dead_after
+
+    def dead_columns(self) -> Tensor | None:
+        """Return the dead latents, int64 [n_dead], or None where there are none.
+
+        How many there are has to be read from the device, so it is asked only once the latent that has been silent
+        for longest can have died.
+        """
+        if self._noted < self._none_dead_until:
+            return None
+        columns = self.dead().nonzero().flatten()
+        if len(columns):
+            return columns
+        self._none_dead_until = self._noted + self.settings.dead_after - int(self.state[SILENT_FOR].max())
+        return None
 
     @classmethod
     def own_fields(cls, options: Any) -> dict[str, Any]:

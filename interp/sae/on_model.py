@@ -16,6 +16,7 @@ import torch
 from interp.errors import InvalidInput
 from interp.sae.activation_stream import ActivationStream, Batch, pick
 from interp.sae.coder import SAE
+from interp.sae.devices import Device, training_device
 from interp.sae.evaluate import evaluate_sae
 from interp.sae.evaluate_transcoder import evaluate_transcoder
 from interp.sae.io import MANIFEST, load_sae, rounded_sae, save_sae, training_record
@@ -80,6 +81,7 @@ def train_sae_on_model(
     eval_rows: int = 512,
     batch_tokens: int = 8192,
     dtype: str = "float16",
+    device: Device = None,
     progress: bool = True,
     overwrite: bool = False,
     **training: Any,
@@ -103,6 +105,7 @@ def train_sae_on_model(
         context_size: texts are cut to so many tokens; default what the model takes.
         eval_rows: the first so many rows are kept for the evaluation.
         dtype: of the stored weights.
+        device: where the SAE is trained and judged; default where the model is.
         overwrite: replace an SAE of other settings that is in `out`.
         training: passed on to `train_sae`: batch_size, lr, buffer, dead_after, log_every, checkpoint_every, log, and
             single options.
@@ -111,6 +114,7 @@ def train_sae_on_model(
         InvalidInput: rows that cannot be iterated again, too few rows, or `out` holds something else.
         UnknownSite: the model has no such site. UnknownName: no such architecture.
     """
+    where = model.device if device is None else training_device(device)
     sites = [site] if site_out is None else [site, site_out]
     stream = ActivationStream(
         model, rows, sites, bos=bos, context_size=context_size, eval_rows=eval_rows, batch_tokens=batch_tokens
@@ -127,9 +131,9 @@ def train_sae_on_model(
     config = plan.spec.config
     trained, history = train_sae(
         stream.at(str(config.site), config.site_out), config, arch=arch, options=plan.spec.options, tokens=tokens,
-        seed=seed, checkpoint_dir=plan.checkpoints, progress=progress, log=log, **given,
+        seed=seed, checkpoint_dir=plan.checkpoints, device=where, progress=progress, log=log, **given,
     )  # fmt: skip
-    return judge_and_save(plan, stream, trained, history, held_out, overwrite=overwrite)
+    return judge_and_save(plan, stream, trained, history, held_out, device=where, overwrite=overwrite)
 
 
 def spec_at(
@@ -160,11 +164,12 @@ def judge_and_save(
     history: pd.DataFrame,
     held_out: list[Batch],
     *,
+    device: torch.device,
     overwrite: bool,
 ) -> TrainedSae:
     """Round the SAE, evaluate it on what was held out, save it with its record, and drop its checkpoints."""
     seed, config = plan.settings.seed, plan.spec.config
-    sae = rounded_sae(trained)
+    sae = rounded_sae(trained).to(device)
     read = [pick(batch, str(config.site), config.site_out) for batch in held_out]
     found = evaluate_transcoder(sae, read, seed=seed) if config.is_transcoder else evaluate_sae(sae, read, seed=seed)
     losses = loss_recovered(

@@ -51,11 +51,11 @@ def _join(item: Any, config: SaeConfig) -> Tensor:
     if not isinstance(item, tuple) or len(item) != 2:
         given = f"{type(item).__name__} of {len(item)}" if isinstance(item, tuple | list) else type(item).__name__
         raise InvalidInput(f"a transcoder is trained on pairs (x, y); given a {given}.")
-    x, y = (torch.as_tensor(part).detach().to("cpu", torch.float32) for part in item)
+    x, y = (torch.as_tensor(part).detach().to(torch.float32) for part in item)
     wanted = (config.d_in, config.width_out)
     if x.ndim != 2 or y.ndim != 2 or (x.shape[1], y.shape[1]) != wanted or len(x) != len(y):
         raise InvalidInput(
             f"a pair is {list(x.shape)} and {list(y.shape)}; this transcoder is trained on [n, {wanted[0]}] and "
             f"[n, {wanted[1]}]."
         )
-    return torch.cat([x, y], dim=1)
+    return torch.cat([x, y.to(x.device)], dim=1)

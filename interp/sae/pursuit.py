@@ -67,7 +67,7 @@ def pursue(
     residual, running = x.clone(), torch.ones(len(x), dtype=torch.bool, device=x.device)
     scores = residual @ directions.T
     indices, values, norms = [], [], [residual.norm(dim=1)]
-    for _ in range(max_iterations):
+    for left in reversed(range(max_iterations)):
         index = scores.argmax(dim=1)
         picked = directions[index]
         # the product itself, not the running score: what is left is then orthogonal to the pick whatever the method
@@ -84,7 +84,7 @@ def pursue(
             running = running & ~again
         if residual_threshold > 0:
             running = running & (norms[-1] >= residual_threshold)
-        if not bool(running.any()):
+        if left == 0 or not bool(running.any()):  # waits for the device; little beside the product that it may save
             break
         scores = residual @ directions.T if gram is None else scores - value[:, None] * gram[index]
     return Path(torch.stack(indices, dim=1), torch.stack(values, dim=1), residual, torch.stack(norms, dim=1))

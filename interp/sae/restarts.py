@@ -40,7 +40,7 @@ def train_restarts(
         held_out: [n, d_in], on which L0 and FVU are measured; not among those trained on.
         fvu_slack: an SAE takes part where its FVU is within this of the lowest.
         checkpoint_dir: each restart has a folder in it, so that a call that was stopped goes on.
-        training: everything else of `train_sae` (arch, options, steps, ...).
+        training: everything else of `train_sae` (arch, options, steps, device, ...).
 
     Returns:
         The SAE, and a row a restart: restart, seed (its own), l0, fvu, kept, n (rows held out).

@@ -4,6 +4,8 @@ Autograd would multiply four dense [batch, d_sae] matrices to learn that all but
 Here one weighted sum over rows (`embedding_bag`) does the decoding and, over the transposed index lists, both
 weight gradients: equal to the dense gradient to float32 rounding, and about twice as fast for a whole step on a
 CPU (only the encoder product and the search for the k largest stay dense).
+
+Nothing here waits for the device, and every sum has an order that does not change, on CUDA too: no atomics.
 """
 
 from __future__ import annotations
@@ -34,15 +36,16 @@ class Aux:
 class Step:
     """Loss of one batch, its gradient, and what is reported.
 
-    loss: what is minimised (its scale is each architecture's own); grads: under the names of the weights;
-    residual: sum of |y - y_hat|^2 over the batch; fired: bool [d_sae]; n_active: latents on in the batch.
+    loss: float64 [], what is minimised (its scale is each architecture's own); grads: under the names of the weights;
+    residual: float64 [], sum of |y - y_hat|^2 over the batch; fired: bool [d_sae]; n_active: int64 [], latents on in
+    the batch. All on the device: reading a number there would wait for the step to end.
     """
 
-    loss: float
+    loss: Tensor
     grads: Weights
-    residual: float
+    residual: Tensor
     fired: Tensor
-    n_active: int
+    n_active: Tensor
 
 
 def topk_step(
@@ -74,26 +77,41 @@ def topk_step(
         y_hat = y_hat + x @ weights["W_skip"].T
     error = y_hat - (x if target is None else target)
     scale = 1.0 / error.numel()
-    residual = float(error.square().sum())
+    residual = error.square().sum().double()
     parts = [_Part(values, indices, error * (2.0 * scale))]
     loss = residual * scale
     if aux is not None:
         part, term = _aux_part(pre, -error, weights["W_dec"], aux, scale)
         parts.append(part)
-        loss += term
+        loss = loss + term
     grads = _gradients(weights, rows, parts, apply_b_dec)
     grads["b_dec"] += parts[0].gradient.sum(dim=0)  # the AuxK reconstruction has no bias
     if "W_skip" in weights:
         grads["W_skip"] = parts[0].gradient.T @ x  # and no skipped part
-    fired = torch.zeros(pre.shape[1], dtype=torch.bool, device=x.device)
     on = values > 0
-    fired[indices[on]] = True
-    return Step(loss, grads, residual, fired, int(on.sum()))
+    return Step(loss, grads, residual, marked(indices, on, pre.shape[1]), on.sum())
 
 
 def decode_sparse(values: Tensor, indices: Tensor, W_dec: Tensor) -> Tensor:
     """Return sum_j values[:, j] W_dec[indices[:, j]], [batch, d_in]."""
     return embedding_bag(indices, W_dec, per_sample_weights=values, mode="sum")
+
+
+def marked(indices: Tensor, on: Tensor, n: int) -> Tensor:
+    """Return bool [n]: whether an index stands anywhere in `indices` where `on` is true (both of one shape)."""
+    out = torch.zeros(n + 1, dtype=torch.bool, device=indices.device)  # the last takes what is not on
+    return out.index_fill_(0, torch.where(on, indices, n).flatten(), True)[:n]
+
+
+def add_rows(out: Tensor, index: Tensor, rows: Tensor) -> None:
+    """Add rows[i] to out[index[i]], in place; the sums run in an order that does not change.
+
+    `index_add_` is ordered on the CPU and atomic on CUDA; `index_put_` the other way round.
+    """
+    if out.is_cuda:
+        out.index_put_((index,), rows, accumulate=True)
+    else:
+        out.index_add_(0, index, rows)
 
 
 @dataclass(frozen=True)
@@ -105,13 +123,13 @@ class _Part:
     gradient: Tensor
 
 
-def _aux_part(pre: Tensor, error: Tensor, W_dec: Tensor, aux: Aux, scale: float) -> tuple[_Part, float]:
+def _aux_part(pre: Tensor, error: Tensor, W_dec: Tensor, aux: Aux, scale: float) -> tuple[_Part, Tensor]:
     k = min(aux.k, len(aux.dead))
     values, local = torch.topk(pre[:, aux.dead], k, dim=1, sorted=False)
     values, indices = values.relu(), aux.dead[local]
     miss = decode_sparse(values, indices, W_dec) - error
     weight = aux.weight * scale
-    return _Part(values, indices, miss * (2.0 * weight)), float(miss.square().sum()) * weight
+    return _Part(values, indices, miss * (2.0 * weight)), miss.square().sum().double() * weight
 
 
 def _gradients(weights: Weights, rows: Tensor, parts: list[_Part], apply_b_dec: bool) -> Weights:
@@ -123,7 +141,7 @@ def _gradients(weights: Weights, rows: Tensor, parts: list[_Part], apply_b_dec: 
         d_pre = _value_gradient(part, weights["W_dec"]) * (part.values > 0)
         grads["W_dec"] += by_latent.weighted_sum(part.values, part.gradient)
         grads["W_enc"] += by_latent.weighted_sum(d_pre, rows)
-        grads["b_enc"] += torch.bincount(part.indices.flatten(), weights=d_pre.flatten(), minlength=d_sae)
+        grads["b_enc"] += by_latent.weighted_sum(d_pre, rows.new_ones(len(rows), 1))[:, 0]
     grads["b_dec"] = -(weights["W_enc"] @ grads["b_enc"]) if apply_b_dec else rows.new_zeros(d_out)
     grads["W_enc"] = grads["W_enc"].T.contiguous()
     return grads
@@ -141,10 +159,9 @@ class _Transposed:
     """For each latent the rows that use it: the lists of [batch, k] indices read the other way round."""
 
     def __init__(self, indices: Tensor, d_sae: int) -> None:
-        flat = indices.flatten()
-        self._order = torch.argsort(flat, stable=True)  # stable: sums run in row order, the same every time
-        counts = torch.bincount(flat, minlength=d_sae)
-        self._starts = torch.cumsum(counts, 0) - counts
+        # stable: sums run in row order, the same every time
+        flat, self._order = torch.sort(indices.flatten(), stable=True)
+        self._starts = torch.searchsorted(flat, torch.arange(d_sae, device=flat.device))
         self._rows = self._order // indices.shape[1]
 
     def weighted_sum(self, weights: Tensor, rows: Tensor) -> Tensor:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
 from interp.errors import InvalidInput
 from interp.sae.activation_stream import ActivationStream, Batch, pick
+from interp.sae.devices import Device, training_device
 from interp.sae.learner import Options
 from interp.sae.on_model import SETTINGS, Plan, TrainedSae, judge_and_save, make_plan, read_finished, spec_at
 from interp.sae.settings import make_settings
@@ -56,6 +58,7 @@ def train_saes(
     eval_rows: int = 512,
     batch_tokens: int = 8192,
     dtype: str = "float16",
+    device: Device = None,
     progress: bool = True,
     overwrite: bool = False,
     log: Log | None = None,
@@ -68,7 +71,7 @@ def train_saes(
     checkpoints lie behind catch up first, and finished ones are read back.
 
     Args:
-        rows, bos, context_size, eval_rows, batch_tokens, dtype, overwrite: as `train_sae_on_model`, for all.
+        rows, bos, context_size, eval_rows, batch_tokens, dtype, device, overwrite: as `train_sae_on_model`, for all.
         jobs: name of each SAE -> what it is.
         log: is called with the name of an SAE and each row of its history.
         settings: for all: batch_size, lr, buffer, dead_after, log_every, checkpoint_every.
@@ -82,6 +85,7 @@ def train_saes(
     unknown = sorted(set(settings) - set(SETTINGS))
     if unknown:
         raise InvalidInput(f"no setting {unknown[0]!r}; settings for all are {', '.join(SETTINGS)}.")
+    where = model.device if device is None else training_device(device)
     sites = [site for job in jobs.values() for site in (job.site, job.site_out) if site is not None]
     stream = ActivationStream(
         model, rows, sites, bos=bos, context_size=context_size, eval_rows=eval_rows, batch_tokens=batch_tokens
@@ -94,10 +98,10 @@ def train_saes(
     left = {name: plans[name] for name, result in results.items() if result is None}
     if left:
         held_out = stream.held_out()
-        for name, trainer in _trained(left, stream, progress, log).items():
+        for name, trainer in _trained(left, stream, where, progress, log).items():
             history = pd.DataFrame(trainer.history)
             results[name] = judge_and_save(
-                plans[name], stream, trainer.finished(), history, held_out, overwrite=overwrite
+                plans[name], stream, trainer.finished(), history, held_out, device=where, overwrite=overwrite
             )
     return {name: result for name, result in results.items() if result is not None}
 
@@ -120,10 +124,12 @@ def _plan(
     return make_plan(spec, make_settings(tokens=tokens, seed=seed, **own), eval_rows, folder)
 
 
-def _trained(plans: dict[str, Plan], stream: ActivationStream, progress: bool, log: Log | None) -> dict[str, Trainer]:
+def _trained(
+    plans: dict[str, Plan], stream: ActivationStream, device: torch.device, progress: bool, log: Log | None
+) -> dict[str, Trainer]:
     """Run the trainers of all plans in step, each from its latest checkpoint."""
     shared = _SharedBatches(stream.batches, set(plans))
-    trainers = {name: Trainer(plan.spec, plan.settings) for name, plan in plans.items()}
+    trainers = {name: Trainer(plan.spec, plan.settings, device) for name, plan in plans.items()}
     for name, trainer in trainers.items():
         config = plans[name].spec.config
         trainer.open(shared.reader(name, str(config.site), config.site_out), plans[name].checkpoints)

@@ -17,6 +17,7 @@ import pandas as pd
 from interp.sae.buffer import Batches
 from interp.sae.coder import SAE
 from interp.sae.config import SaeConfig
+from interp.sae.devices import Device, training_device
 from interp.sae.learner import Options
 from interp.sae.settings import BATCH_SIZE, BUFFER, CHECKPOINT_EVERY, LOG_EVERY, LR, make_settings
 from interp.sae.spec import make_spec
@@ -41,6 +42,7 @@ def train_sae(
     log_every: int = LOG_EVERY,
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = CHECKPOINT_EVERY,
+    device: Device = None,
     progress: bool = True,
     log: Callable[[dict[str, Any]], None] | None = None,
     **single_options: Any,
@@ -60,17 +62,20 @@ def train_sae(
         buffer: vectors in the mixing buffer (float32 in memory, and in each checkpoint).
         dead_after: vectors without firing after which a latent counts as dead; a tenth of the run by default.
         checkpoint_dir: folder for checkpoints; a run that finds one there goes on from it, to the same bits as a
-            run that was never stopped (same machine, same thread count).
+            run that was never stopped (same machine, same device, same thread count).
+        device: where weights, moments and the mixing buffer are ("cuda", "cuda:1", "cpu"); default that of `batches`
+            where it is one tensor, else the CPU. Order and starting directions are the same on every device, sums are
+            rounded otherwise.
         log: is called with each row of the history.
 
     Returns:
-        The SAE for raw (unscaled) activations, and a frame with a row for every `log_every` steps: step, tokens, lr,
-        loss, fvu (share of the batches' variance not explained), l0 (measured in training), dead_share.
+        The SAE for raw (unscaled) activations, on the CPU, and a frame with a row for every `log_every` steps: step,
+        tokens, lr, loss, fvu (share of the batches' variance not explained), l0 (measured in training), dead_share.
 
     Raises:
         UnknownName: no such architecture.
         InvalidInput: options or settings out of range, the stream ends too early, or a checkpoint of another run.
-        NonFinite: an activation is NaN or infinite.
+        NonFinite: an activation or the loss is NaN or infinite.
     """
     spec = make_spec(config, arch=arch, d_in=d_in, d_sae=d_sae, options=options, values=single_options)
     settings = make_settings(
@@ -84,7 +89,7 @@ def train_sae(
         log_every=log_every,
         checkpoint_every=checkpoint_every,
     )
-    trainer = Trainer(spec, settings)
+    trainer = Trainer(spec, settings, training_device(device, batches))
     trainer.open(batches, None if checkpoint_dir is None else Path(checkpoint_dir))
     trainer.run(progress=progress, log=log)
     return trainer.finished(), pd.DataFrame(trainer.history)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from interp.sae.coder import SAE
 from interp.sae.learner import Learner
 from interp.sae.pairs import joined
 from interp.sae.settings import TrainSettings
-from interp.sae.sparse_grad import Step
 from interp.sae.spec import Spec
+from interp.sae.window import Window
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +32,21 @@ _BUFFER_STREAM, _INIT_STREAM = 0, 1  # keys of the seed's independent streams
 
 
 class Trainer:
-    """The state of a training run and one step of it."""
+    """The state of a training run and one step of it, on one device.
+
+    On CUDA a step is queued and not waited for: losses are summed on the device and read where a row of the history
+    is made. A loss that is not finite is found at once on the CPU, and there or before a checkpoint elsewhere.
+    """
 
     learner: Learner
 
-    def __init__(self, spec: Spec, settings: TrainSettings) -> None:
-        self.config, self.settings = spec.config, settings
+    def __init__(self, spec: Spec, settings: TrainSettings, device: torch.device | str = "cpu") -> None:
+        self.config, self.settings, self.device = spec.config, settings, torch.device(device)
         self.spec = spec.filled(settings)
         self.step = 0
         self.history: list[dict[str, Any]] = []
         self.input_scale = self.output_scale = 1.0
-        self._window = _Window()
+        self._window = Window(self.device)
         self._folder: Path | None = None
 
     def open(self, batches: Batches, folder: Path | None) -> None:
@@ -62,6 +66,7 @@ class Trainer:
             batch_size=self.settings.batch_size,
             capacity=self.settings.buffer,
             rng=self._rng(_BUFFER_STREAM),
+            device=self.device,
         )
         if found is None:
             self._start()
@@ -88,8 +93,8 @@ class Trainer:
 
     @torch.no_grad()
     def finished(self) -> SAE:
-        """Return the SAE in raw units."""
-        return self.learner.finished(self.input_scale, self.output_scale)
+        """Return the SAE in raw units, on the CPU."""
+        return self.learner.finished(self.input_scale, self.output_scale).cpu()
 
     def _start(self) -> None:
         """Fill the buffer; take the scales from it, and let the learner start."""
@@ -114,8 +119,9 @@ class Trainer:
             )
         x, y = self._scaled(*self._split(batch))
         step = self.learner.step(x, y, step=self.step)
-        if not np.isfinite(step.loss):
-            raise NonFinite(f"the loss is {step.loss} at step {self.step}; lower lr (now {self.settings.lr}).")
+        self._window.add(step, y)
+        if self.device.type == "cpu":
+            self._check_finite()
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.learning_rate(self.step)
         for name, value in self.learner.weights.items():
@@ -124,7 +130,6 @@ class Trainer:
         self.learner.constrain()
         self.learner.note_fired(step.fired, len(x))
         self.step += 1
-        self._window.add(step, y)
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of buffered rows; the same tensor but for a transcoder."""
@@ -138,9 +143,16 @@ class Trainer:
 
     def _adam(self) -> torch.optim.Adam:
         weights = list(self.learner.weights.values())
-        return torch.optim.Adam(weights, lr=self.settings.lr, betas=self.learner.betas)
+        fused = True if self.device.type == "cuda" else None  # one pass over weights and moments; the state is there
+        return torch.optim.Adam(weights, lr=self.settings.lr, betas=self.learner.betas, fused=fused)
+
+    def _check_finite(self) -> None:
+        loss = self._window.sums()["loss"]
+        if not np.isfinite(loss):
+            raise NonFinite(f"the loss is {loss} at step {self.step}; lower lr (now {self.settings.lr}).")
 
     def _report(self) -> dict[str, Any]:
+        self._check_finite()
         row = {
             "step": self.step,
             "tokens": self.step * self.settings.batch_size,
@@ -149,7 +161,7 @@ class Trainer:
             "dead_share": float(self.learner.dead().double().mean()),
         }
         self.history.append(row)
-        self._window = _Window()
+        self._window = Window(self.device)
         return row
 
     def _rng(self, stream: int) -> np.random.Generator:
@@ -159,6 +171,10 @@ class Trainer:
         return {"config": self.config.to_dict(), "settings": asdict(self.settings), "training": self.spec.to_dict()}
 
     def _save(self, folder: Path) -> None:
+        self._check_finite()
+        for name, value in self.learner.weights.items():
+            if not bool(torch.isfinite(value).all()):
+                raise NonFinite(f"{name} is not finite at step {self.step}; lower lr (now {self.settings.lr}).")
         tensors, buffer = self._buffer.state()
         tensors |= {f"state.{name}": value for name, value in self.learner.state.items()}
         for name, value in self.learner.weights.items():
@@ -170,45 +186,22 @@ class Trainer:
             "scales": [self.input_scale, self.output_scale],
             "weights": list(self.learner.weights),
             "buffer": buffer,
-            "window": asdict(self._window),
+            "window": self._window.sums(),
         }
         save_checkpoint(folder, Checkpoint(self.step, self._identity(), state, tensors))
 
     def _restore(self, found: Checkpoint) -> None:
         self.step, self.history = found.step, found.state["history"]
         self.input_scale, self.output_scale = found.state["scales"]
-        self._window = _Window(**found.state["window"])
+        self._window = Window(self.device, found.state["window"])
         self._buffer.restore(found.tensors, found.state["buffer"])
-        weights = {name: found.tensors[f"weights.{name}"] for name in found.state["weights"]}
+        tensors = {name: value.to(self.device) for name, value in found.tensors.items()}
+        weights = {name: tensors[f"weights.{name}"] for name in found.state["weights"]}
         spec = self.spec
-        self.learner = spec.learner(spec.config, self.settings, spec.options, weights, _under("state.", found.tensors))
+        self.learner = spec.learner(spec.config, self.settings, spec.options, weights, _under("state.", tensors))
         self._optimizer = self._adam()
         for name, value in weights.items():
-            self._optimizer.state[value] = _under(f"adam.{name}.", found.tensors)
-
-
-@dataclass
-class _Window:
-    """Sums since the last report (float64, so a resumed run reports the same digits)."""
-
-    n: int = 0
-    steps: int = 0
-    loss: float = 0.0
-    residual: float = 0.0
-    variance: float = 0.0
-    active: int = 0
-
-    def add(self, step: Step, y: Tensor) -> None:
-        self.n += len(y)
-        self.steps += 1
-        self.loss += step.loss
-        self.residual += step.residual
-        self.variance += float((y - y.mean(dim=0)).square().sum())
-        self.active += step.n_active
-
-    def means(self) -> dict[str, float]:
-        fvu = self.residual / self.variance if self.variance > 0 else float("nan")
-        return {"loss": self.loss / self.steps, "fvu": fvu, "l0": self.active / self.n}
+            self._optimizer.state[value] = _under(f"adam.{name}.", tensors)
 
 
 def _scale(rows: Tensor) -> float:

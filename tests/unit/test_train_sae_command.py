@@ -45,7 +45,11 @@ def test_words_that_mean_nothing_are_refused(arch, k, words, error, match):
 @pytest.mark.parametrize(
     ("words", "architecture", "says"),
     [
-        (["--arch", "jumprelu", "--option", "l0=1", "--option", "bandwidth=0.5"], "jumprelu", {"bandwidth": 0.5}),
+        (
+            ["--arch", "jumprelu", "--option", "l0=1", "--option", "bandwidth=0.5", "--device", "cpu"],
+            "jumprelu",
+            {"bandwidth": 0.5},
+        ),
         (["--k", "3", "--site-out", "mlp_out.1", "--skip-connection", "--lr", "0.001"], "topk", {"lr": 0.001}),
     ],
 )
@@ -71,3 +75,8 @@ def test_every_architecture_is_named_in_the_help(capsys):
     assert all(arch in text for arch in ("topk", "batchtopk", "matryoshka", "relu", "gated", "jumprelu"))
     assert "TRAINABLE" in text
     assert "topk" in TRAINABLE
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(tmp_path, capsys):
+    assert main(["train-sae", "--site", "resid_post.1", "--out", str(tmp_path / "x"), "--device", "gpu"]) == 2
+    assert "device is 'cpu', 'cuda'" in capsys.readouterr().err

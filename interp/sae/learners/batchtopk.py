@@ -69,7 +69,7 @@ class BatchTopKLearner(DenseLearner):
         cls, config: SaeConfig, settings: TrainSettings, options: Any, x: Tensor, y: Tensor, rng: np.random.Generator
     ) -> Self:
         """Start from random directions of length 1, no threshold seen."""
-        state = {name: torch.zeros((), dtype=torch.float64) for name in ("threshold_sum", "threshold_weight")}
+        state = {name: x.new_zeros((), dtype=torch.float64) for name in ("threshold_sum", "threshold_weight")}
         return cls(config, settings, options, starting_weights(config, x, y, rng), state)
 
     @classmethod
@@ -85,7 +85,7 @@ class BatchTopKLearner(DenseLearner):
         latents = batch_top_k(pre, self.options.k)
         y_hat = decoded(weights, latents, x)
         loss = self.error(weights, latents, y_hat, x, y)
-        aux = aux_of(self.dead(), self.options.k_aux)
+        aux = aux_of(self, self.options.k_aux)
         if aux is not None:
             loss = loss + aux_term(pre, y - y_hat, weights["W_dec"], aux)
         return Forward(loss, latents, y_hat)
@@ -96,11 +96,12 @@ class BatchTopKLearner(DenseLearner):
 
     def observe(self, latents: Tensor) -> None:
         """Let the running threshold see the smallest value that the batch kept."""
-        kept = latents[latents > 0]
-        if len(kept):
-            decay = self.options.decay
-            self.state["threshold_sum"] = decay * self.state["threshold_sum"] + (1 - decay) * kept.min().double()
-            self.state["threshold_weight"] = decay * self.state["threshold_weight"] + (1 - decay)
+        smallest = torch.where(latents > 0, latents, torch.inf).min().double()
+        decay = self.options.decay
+        for name, seen in (("threshold_sum", smallest), ("threshold_weight", 1.0)):
+            old = self.state[name]
+            # a batch that kept nothing is passed over, and told from others without waiting for the device
+            self.state[name] = torch.where(smallest < torch.inf, decay * old + (1 - decay) * seen, old)
 
     def threshold(self) -> float:
         """Return the running threshold, in scaled units; 0 before anything was kept."""
@@ -109,7 +110,8 @@ class BatchTopKLearner(DenseLearner):
 
     def finished(self, input_scale: float, output_scale: float) -> JumpReluSAE:
         """Return the JumpReLU SAE with the running threshold for every latent."""
-        weights = self.weights | {"threshold": torch.full((self.config.d_sae,), self.threshold())}
+        threshold = torch.full_like(self.weights["b_enc"], self.threshold())
+        weights = self.weights | {"threshold": threshold}
         config = self.config.with_(input_scale=input_scale)
         return JumpReluSAE(config, raw_units(weights, input_scale, output_scale))
 
@@ -118,6 +120,6 @@ def batch_top_k(pre: Tensor, k: float) -> Tensor:
     """Return ReLU(pre) [batch, d_sae] with all but the round(k * batch) largest of the whole batch set to 0."""
     positive = pre.relu()
     n = min(max(1, round(k * len(pre))), positive.numel())
-    keep = torch.zeros(positive.numel(), dtype=positive.dtype)
-    keep[torch.topk(positive.detach().flatten(), n, sorted=False).indices] = 1.0
+    keep = positive.new_zeros(positive.numel())
+    keep.index_fill_(0, torch.topk(positive.detach().flatten(), n, sorted=False).indices, 1.0)
     return positive * keep.view_as(positive)

@@ -8,6 +8,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from interp.errors import InvalidInput
+from interp.sae.sparse_grad import add_rows
 
 LOWEST_BIAS = -1.0
 """Inputs are scaled to a mean square length of 1, so that a latent below it hardly ever fires."""
@@ -66,9 +67,9 @@ def adapted_bias(
     Reference: Chen et al. 2025, algorithm 1 (with the min and max of its last lines in the order that clamps).
     """
     r = largest.clamp_min(0.0)
-    zero = torch.zeros(int(group.max()) + 1, dtype=r.dtype)
-    total = zero.index_add(0, group, r)
-    positive = zero.index_add(0, group, (r > 0).to(r.dtype))
+    total, positive = r.new_zeros(2, int(group.max()) + 1)
+    add_rows(total, group, r)
+    add_rows(positive, group, (r > 0).to(r.dtype))
     mean = torch.where(positive > 0, total / positive.clamp_min(1.0), 0.0)[group]
     rate = count.double() / n
     lowered = (bias - gamma * r).clamp_min(LOWEST_BIAS)

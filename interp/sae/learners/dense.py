@@ -57,8 +57,8 @@ class DenseLearner(Learner):
         latents = out.latents.detach()
         self.observe(latents)
         on = latents > 0
-        residual = float((out.y_hat.detach() - y).square().sum())
-        return Step(float(out.loss.detach()), grads, residual, on.any(dim=0), int(on.sum()))
+        residual = (out.y_hat.detach() - y).square().sum().double()
+        return Step(out.loss.detach().double(), grads, residual, on.any(dim=0), on.sum())
 
     def constrain(self) -> None:
         """Renormalise the decoder rows."""

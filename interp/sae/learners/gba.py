@@ -30,6 +30,7 @@ from interp.sae.settings import TrainSettings
 from interp.sae.sparse_grad import Step, Weights
 
 _START_ROWS = 8192
+_COUNTERS = ("n_seen", "n_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class GbaLearner(Learner):
     """L = |f(x) - x|^2 / 2, the mean over the batch, x scaled to E |x - mean|^2 = 1; the gradient is by hand.
 
     weights: W [d_sae, d_in] (rows of length 1), a [d_sae], b_pre [d_in]. state: bias [d_sae] and what was seen since
-    the last adaptation: count, largest [d_sae], n_seen, n_steps.
+    the last adaptation: count, largest [d_sae], and n_seen, n_steps, which stay on the CPU: the loop there reads them.
     """
 
     inference = "jumprelu"
@@ -82,8 +83,10 @@ class GbaLearner(Learner):
         """Take weights and state; the ceilings follow from the options."""
         super().__init__(config, settings, options, weights, state)
         self._scale = config.d_in**-0.5  # from the loop's units (mean square d_in) to those of the bias (mean square 1)
-        self._ceiling = torch.from_numpy(_ceilings(config, options))
-        self._group = torch.arange(config.d_sae) * options.n_groups // config.d_sae
+        self._ceiling = torch.from_numpy(_ceilings(config, options)).to(self.device)
+        self._group = torch.arange(config.d_sae, device=self.device) * options.n_groups // config.d_sae
+        for name in _COUNTERS:
+            self.state[name] = self.state[name].cpu()
 
     @classmethod
     def start(
@@ -91,14 +94,14 @@ class GbaLearner(Learner):
     ) -> Self:
         """Start from random directions, the mean of the inputs, a = 1, and biases at the quantiles of the ceilings."""
         W = torch.from_numpy(rng.standard_normal((config.d_sae, config.d_in))).float()
-        W /= W.norm(dim=1, keepdim=True)
+        W = (W / W.norm(dim=1, keepdim=True)).to(x.device)
         rows = x[:_START_ROWS] * config.d_in**-0.5  # the buffer is shuffled: its head is a sample
         mean = (x.mean(dim=0) * config.d_in**-0.5).float()
-        bias = torch.zeros(config.d_sae)
+        bias = W.new_zeros(config.d_sae)
         if options.quantile_start:
-            bias = quantile_bias(rows.float() - mean, W, torch.from_numpy(_ceilings(config, options)))
-        weights = {"W": W, "a": torch.ones(config.d_sae), "b_pre": mean}
-        return cls(config, settings, options, weights, {"bias": bias, **_nothing_seen(config.d_sae)})
+            bias = quantile_bias(rows.float() - mean, W, torch.from_numpy(_ceilings(config, options)).to(x.device))
+        weights = {"W": W, "a": W.new_ones(config.d_sae), "b_pre": mean}
+        return cls(config, settings, options, weights, {"bias": bias, **_nothing_seen(config.d_sae, x.device)})
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor, *, step: int) -> Step:
@@ -111,7 +114,7 @@ class GbaLearner(Learner):
         on = jump > 0
         z = h * on
         error = torch.addmm(b_pre, z * a, W) - x
-        residual, n = float(error.square().sum()), len(x)
+        residual, n = error.square().sum().double(), len(x)
         error /= n
         back = (error @ W.T) * on  # gradient in a z
         d_h = back * a
@@ -122,7 +125,7 @@ class GbaLearner(Learner):
         }
         project_rows(grads["W"], W)
         self._note(on, jump)
-        return Step(residual / (2 * n), grads, residual / self._scale**2, on.any(dim=0), int(on.sum()))
+        return Step(residual / (2 * n), grads, residual / self._scale**2, on.any(dim=0), on.sum())
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -141,7 +144,7 @@ class GbaLearner(Learner):
             gamma=options.gamma,
             never=options.never,
         )
-        state |= _nothing_seen(self.config.d_sae)
+        state |= _nothing_seen(self.config.d_sae, self.device)
 
     @torch.no_grad()
     def finished(self, input_scale: float, output_scale: float) -> JumpReluSAE:
@@ -149,7 +152,7 @@ class GbaLearner(Learner):
         W, unit = self.weights["W"].detach(), input_scale * self._scale
         weights = {
             "W_enc": W.T,
-            "b_enc": torch.zeros(self.config.d_sae),
+            "b_enc": W.new_zeros(self.config.d_sae),
             "W_dec": self.weights["a"].detach()[:, None] * W,
             "b_dec": self.weights["b_pre"].detach() / unit,
             "threshold": (0.0 - self.state["bias"]) / unit,
@@ -185,10 +188,9 @@ def _ceilings(config: SaeConfig, options: GbaOptions) -> np.ndarray:
     )
 
 
-def _nothing_seen(d_sae: int) -> dict[str, Tensor]:
+def _nothing_seen(d_sae: int, device: torch.device) -> dict[str, Tensor]:
     return {
-        "count": torch.zeros(d_sae, dtype=torch.int64),
-        "largest": torch.full((d_sae,), float("-inf")),
-        "n_seen": torch.zeros((), dtype=torch.int64),
-        "n_steps": torch.zeros((), dtype=torch.int64),
+        "count": torch.zeros(d_sae, dtype=torch.int64, device=device),
+        "largest": torch.full((d_sae,), float("-inf"), device=device),
+        **{name: torch.zeros((), dtype=torch.int64) for name in _COUNTERS},
     }

@@ -74,7 +74,7 @@ class JumpReluLearner(DenseLearner):
     ) -> Self:
         """Start from random directions of length 1 and one threshold for all."""
         weights = starting_weights(config, x, y, rng)
-        weights["log_threshold"] = torch.full((config.d_sae,), math.log(options.threshold))
+        weights["log_threshold"] = torch.full_like(weights["b_enc"], math.log(options.threshold))
         return cls(config, settings, options, weights, {})
 
     def forward(self, weights: Weights, x: Tensor, y: Tensor, *, step: int) -> Forward:

@@ -22,7 +22,7 @@ from interp.sae.learners.rows import normalise_rows, project_rows
 from interp.sae.matching_pursuit import MatchingPursuitSAE
 from interp.sae.pursuit import Path, pursue
 from interp.sae.settings import TrainSettings
-from interp.sae.sparse_grad import Step
+from interp.sae.sparse_grad import Step, add_rows, marked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class MatchingPursuitLearner(Learner):
     ) -> Self:
         """Start from random directions of length 1 and, with a bias, the mean of the inputs."""
         rows = torch.from_numpy(rng.standard_normal((config.d_sae, config.d_in))).float()
-        weights = {"W_dec": rows / rows.norm(dim=1, keepdim=True)}
+        weights = {"W_dec": (rows / rows.norm(dim=1, keepdim=True)).to(x.device)}
         if options.bias:
             weights["b_dec"] = x.mean(dim=0).float()
         return cls(config, settings, options, weights, {})
@@ -79,10 +79,9 @@ class MatchingPursuitLearner(Learner):
         grad, at_input = unrolled_gradient(path, D, path.residual * (2.0 * scale))
         project_rows(grad, D)
         grads = {"W_dec": grad} | ({"b_dec": -at_input.sum(dim=0)} if self.options.bias else {})
-        fired = torch.zeros(len(D), dtype=torch.bool, device=D.device)
-        fired[path.indices[path.indices >= 0]] = True
-        residual = float(path.residual.square().sum())
-        return Step(residual * scale, grads, residual, fired, int((path.latents(len(D)) > 0).sum()))
+        fired = marked(path.indices, path.indices >= 0, len(D))
+        residual = path.residual.square().sum().double()
+        return Step(residual * scale, grads, residual, fired, (path.latents(len(D)) > 0).sum())
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -92,9 +91,10 @@ class MatchingPursuitLearner(Learner):
     @torch.no_grad()
     def finished(self, input_scale: float, output_scale: float) -> MatchingPursuitSAE:
         """Return the same picks for raw activations: b_dec and the bound on the residual are divided by the scale."""
-        b_dec = self.weights["b_dec"].detach() if self.options.bias else torch.zeros(self.config.d_in)
+        D = self.weights["W_dec"].detach()
+        b_dec = self.weights["b_dec"].detach() if self.options.bias else D.new_zeros(self.config.d_in)
         config = self.config.with_(input_scale=input_scale, residual_threshold=self._bound(input_scale))
-        return MatchingPursuitSAE(config, {"W_dec": self.weights["W_dec"].detach(), "b_dec": b_dec / input_scale})
+        return MatchingPursuitSAE(config, {"W_dec": D, "b_dec": b_dec / input_scale})
 
     @classmethod
     def own_fields(cls, options: Any) -> dict[str, Any]:
@@ -133,6 +133,6 @@ def unrolled_gradient(path: Path, directions: Tensor, gradient: Tensor) -> tuple
         picked = directions[index]
         residual = residual + value * picked  # before the pick
         along = (picked * gradient).sum(dim=1, keepdim=True) * made
-        out.index_add_(0, index, -(value * gradient + along * residual))
+        add_rows(out, index, -(value * gradient + along * residual))
         gradient = gradient - along * picked
     return out, gradient

@@ -19,13 +19,13 @@ def starting_weights(config: SaeConfig, x: Tensor, y: Tensor, rng: np.random.Gen
     Cov(y, w_i . x), which is what the targets do when encoder direction w_i grows, and its b_enc centres the inputs.
 
     Args:
-        x, y: float64 [n, d_in] and [n, d_out], scaled.
+        x, y: float64 [n, d_in] and [n, d_out], scaled; the weights are made on their device.
     """
     rows = torch.from_numpy(rng.standard_normal((config.d_sae, config.d_in))).float()
-    rows /= rows.norm(dim=1, keepdim=True)
+    rows = (rows / rows.norm(dim=1, keepdim=True)).to(x.device)
     weights = {
         "W_enc": rows.T.contiguous(),
-        "b_enc": torch.zeros(config.d_sae),
+        "b_enc": rows.new_zeros(config.d_sae),
         "W_dec": rows,
         "b_dec": y.mean(dim=0).float(),
     }
@@ -37,7 +37,7 @@ def starting_weights(config: SaeConfig, x: Tensor, y: Tensor, rng: np.random.Gen
     weights["W_dec"] = decoder / decoder.norm(dim=1, keepdim=True).clamp_min(_TINY)
     weights["b_enc"] = -(rows.double() @ mean).float()
     if config.skip_connection:
-        weights["W_skip"] = torch.zeros(config.width_out, config.d_in)
+        weights["W_skip"] = rows.new_zeros(config.width_out, config.d_in)
     return weights
 
 

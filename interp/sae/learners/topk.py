@@ -76,13 +76,13 @@ class TopKLearner(Learner):
             raise InvalidInput(f"the options say k = {options.k}; the config says k = {config.k}.")
 
     def _aux(self) -> Aux | None:
-        return aux_of(self.dead(), self.options.k_aux)
+        return aux_of(self, self.options.k_aux)
 
 
-def aux_of(dead: Tensor, k_aux: int) -> Aux | None:
-    """Return the AuxK term for dead latents (bool [d_sae]), or None where it has nothing to do."""
-    columns = dead.nonzero().flatten()
-    if k_aux == 0 or len(columns) == 0:
+def aux_of(learner: Learner, k_aux: int) -> Aux | None:
+    """Return the AuxK term for the dead latents of a learner, or None where it has nothing to do."""
+    columns = learner.dead_columns() if k_aux else None
+    if columns is None:
         return None
     # a handful of dead latents must not be asked to explain the whole error
     return Aux(columns, k_aux, AUX_WEIGHT * min(1.0, len(columns) / k_aux))

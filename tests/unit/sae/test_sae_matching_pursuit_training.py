@@ -98,7 +98,7 @@ def test_export_picks_for_raw_activations_what_training_picked(bias):
     assert sae.config.apply_b_dec_to_input is bias
     raw = x / scale
     assert int((sae.encode(raw) > 0).sum()) == step.n_active
-    assert float((sae(raw) - raw).square().sum()) * scale**2 == pytest.approx(step.residual, rel=1e-4)
+    assert float((sae(raw) - raw).square().sum()) * scale**2 == pytest.approx(float(step.residual), rel=1e-4)
     assert torch.equal((sae.encode(raw) > 0).any(dim=0), step.fired)
 
 
