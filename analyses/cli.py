@@ -171,12 +171,13 @@ def train_sae(
     seed: int = 0,
     device: str | None = None,
 ) -> None:
-    """Train an SAE on the activations of a model; run again to resume.
+    """Train an SAE on the activations of a model; run again to resume. On several GPUs: under torchrun.
 
     Examples:
       interp train-sae --model atlas --site resid_post.1 --out runs/sae
       interp train-sae --site resid_post.1 --arch relu --option l1=3 --out runs/relu
       interp train-sae --site resid_mid.1 --site-out mlp_out.1 --out runs/transcoder
+      torchrun --nproc-per-node 2 -m analyses.cli train-sae --site resid_post.1 --out runs/sae
 
     Parameters
     ----------
@@ -212,7 +213,8 @@ def train_sae(
     seed
         Of weights and of the order of the data.
     device
-        Where model and SAE are, such as cpu or cuda:1; default the first CUDA device, else the CPU.
+        Where model and SAE are, such as cpu or cuda:1; default the first CUDA device (under torchrun each process
+        its own), else the CPU.
     """
     from analyses.training import train_sae_command
 
@@ -221,7 +223,8 @@ def train_sae(
         options=option or [], site_out=site_out, skip_connection=skip_connection, lr=lr, tokens=tokens, seed=seed,
         device=device,
     )  # fmt: skip
-    _print_table(summary, str(out))
+    if summary is not None:
+        _print_table(summary, str(out))
 
 
 @app.command(name="eval-sae")
@@ -311,6 +314,27 @@ def atlas_card(*, folder: Path | None = None, write: Annotated[bool, Parameter(n
     if not card.get("measured"):
         raise InvalidInput(f"nothing is measured of {model} yet; measure it: interp atlas card --folder ... --write")
     _print_table(pd.DataFrame(card["measured"]), str(model))
+
+
+@atlas.command(name="sae-cards")
+def atlas_sae_cards(*, folder: Path | None = None, again: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Evaluate every SAE of the bundled model beside its controls, and write the card of each; resumes.
+
+    Examples:
+      interp atlas sae-cards
+      interp atlas sae-cards --folder runs/atlas --again
+
+    Parameters
+    ----------
+    folder
+        Folder of a build (see interp atlas build); default the bundled SAEs, whose cards are there.
+    again
+        Also evaluate those that have a card.
+    """
+    from analyses.evaluation.card import card_saes
+
+    model, saes = _places_of(folder)
+    _print_table(card_saes(model, saes, again=again, say=_say), str(saes))
 
 
 @atlas.command(name="verify")
@@ -443,3 +467,7 @@ def main(tokens: list[str] | None = None) -> int:
 def entry() -> Any:
     """Console entry point."""
     raise SystemExit(main())
+
+
+if __name__ == "__main__":  # python -m analyses.cli, as torchrun starts it
+    entry()

@@ -34,24 +34,28 @@ def train_sae_command(
     skip_connection: bool = False,
     lr: float | None = None,
     device: str | None = None,
-) -> pd.DataFrame:
-    """Train, evaluate and save an SAE; return the evaluation (metric, value, n, null)."""
+) -> pd.DataFrame | None:
+    """Train, evaluate and save an SAE; return the evaluation (metric, value, n, null).
+
+    Under torchrun all processes train it together, and the first one alone returns something.
+    """
     from interp.atlas import facts
     from interp.atlas.saes import FreshTexts
     from interp.models import load_model
     from interp.sae import train_sae_on_model
-    from interp.sae.devices import training_device
+    from interp.sae.ranks import find_ranks, process_group
 
     values = parse_options(arch, k, options)
-    where = None if device is None else training_device(device)
-    loaded = load_model(model, weights=weights, bos=bos, device=where)
-    of_atlas = texts is None and model.partition("@")[0] == "atlas"
-    source = FreshTexts(facts()) if of_atlas else _FileTexts(texts, loaded)
-    trained = train_sae_on_model(
-        loaded, source, site, d_sae=d_sae, arch=arch, site_out=site_out, skip_connection=skip_connection,
-        tokens=tokens, seed=seed, out=out, device=where, progress=True, **({} if lr is None else {"lr": lr}), **values,
-    )  # fmt: skip
-    return trained.evaluation
+    given = values if lr is None else {"lr": lr, **values}
+    with process_group(device) as where:
+        loaded = load_model(model, weights=weights, bos=bos, device=where)
+        of_atlas = texts is None and model.partition("@")[0] == "atlas"
+        source = FreshTexts(facts()) if of_atlas else _FileTexts(texts, loaded)
+        trained = train_sae_on_model(
+            loaded, source, site, d_sae=d_sae, arch=arch, site_out=site_out, skip_connection=skip_connection,
+            tokens=tokens, seed=seed, out=out, device=where, progress=True, **given,
+        )  # fmt: skip
+        return trained.evaluation if find_ranks().first else None
 
 
 def parse_options(arch: str, k: int | None, options: list[str]) -> dict[str, Any]:

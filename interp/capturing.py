@@ -158,8 +158,13 @@ def site_batches(
     include_special: bool = False,
     max_length: int | None = None,
     start: int = 0,
+    every: int = 1,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield {site: activations [n_tokens, d]} of several sites, one forward pass a batch; see `token_batches`."""
+    """Yield {site: activations [n_tokens, d]} of several sites, one forward pass a batch; see `token_batches`.
+
+    Args:
+        every: only each so-many-th batch from `start` on is given; the others are not run.
+    """
     found = [find_site(model, site) for site in sites]
     iterator, number = iter(rows), 0
     while chunk := list(islice(iterator, _CHUNK_ROWS)):
@@ -171,7 +176,7 @@ def site_batches(
                                include_special=include_special)  # fmt: skip
         # a batch of nothing but specials is never given, so it is not counted either
         batches = [b for b in plan_batches(encoded.lengths, batch_tokens) if request.n_chosen[b].any()]
-        for batch in batches[max(0, start - number) :]:
+        for batch in batches[max(start - number, (start - number) % every) :: every]:
             yield run_batch(request, batch).values
         number += len(batches)
 

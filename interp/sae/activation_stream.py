@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from interp.errors import InvalidInput
+from interp.sae.buffer import OwnPart
+from interp.sae.ranks import find_ranks
 from interp.sites import Site
 
 if TYPE_CHECKING:
@@ -19,7 +21,10 @@ Batch = dict[str, Tensor]
 
 
 class ActivationStream:
-    """Batches of some rows, without end, the first rows held out; a pure function of the batch number."""
+    """Batches of some rows, without end, the first rows held out; a pure function of the batch number.
+
+    Of several processes each has every world-th batch, and the model runs on those alone.
+    """
 
     def __init__(
         self,
@@ -56,12 +61,13 @@ class ActivationStream:
         self._rows, self._n_eval = rows, eval_rows
 
     def batches(self, start: int) -> Iterator[Batch]:
-        """Yield training batches of all sites from number `start` on, without end."""
-        return self._batches(self.endless(), start)
+        """Yield this process's training batches of all sites from number `start` on, without end."""
+        ranks = find_ranks()
+        return self._batches(self.endless(), start * ranks.world + ranks.rank, ranks.world)
 
-    def at(self, site: str, site_out: str | None = None) -> Callable[[int], Iterator[Any]]:
+    def at(self, site: str, site_out: str | None = None) -> OwnPart:
         """Return what `train_sae` reads: batches of one site, or pairs of two for a transcoder."""
-        return lambda start: (pick(batch, site, site_out) for batch in self.batches(start))
+        return OwnPart(lambda start: (pick(batch, site, site_out) for batch in self.batches(start)))
 
     def eval_rows(self) -> list[Any]:
         """Return the rows that are held out."""
@@ -104,7 +110,7 @@ class ActivationStream:
         fields |= {"d_out": width(self.model, out), "site_out": out, "hook_name_out": hook_name(out)}
         return fields | {"skip_connection": skip_connection}
 
-    def _batches(self, rows: Iterable[Any], start: int) -> Iterator[Batch]:
+    def _batches(self, rows: Iterable[Any], start: int, every: int = 1) -> Iterator[Batch]:
         from interp.capturing import site_batches
 
         return site_batches(
@@ -115,6 +121,7 @@ class ActivationStream:
             bos=self.bos,
             max_length=self.context,
             start=start,
+            every=every,
         )
 
 

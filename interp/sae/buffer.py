@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from interp.errors import InvalidInput, NonFinite
+from interp.sae.ranks import ALONE, Ranks
 
 Batches = Callable[[int], Iterator[Any]] | Iterable[Any] | np.ndarray | Tensor
 """Where activations come from: see `open_source`."""
@@ -19,35 +21,56 @@ Batches = Callable[[int], Iterator[Any]] | Iterable[Any] | np.ndarray | Tensor
 ARRAY_CHUNK = 4096
 
 
-def open_source(batches: Batches, *, seed: int, start: int = 0, first_digest: str | None = None) -> Iterator[Any]:
+@dataclass(frozen=True)
+class OwnPart:
+    """A function of the first batch number that gives this process's batches only, numbered from 0."""
+
+    batches: Callable[[int], Iterator[Any]]
+
+    def __call__(self, start: int) -> Iterator[Any]:
+        """Return this process's batches from its number `start` on."""
+        return self.batches(start)
+
+
+def open_source(
+    batches: Batches | OwnPart, *, seed: int, start: int = 0, first_digest: str | None = None, ranks: Ranks = ALONE
+) -> Iterator[Any]:
     """Return the activations of `batches` from source batch number `start` on.
 
     `batches` is one of: a function that is given `start` and returns an iterator (so it can skip cheaply); an
     iterable of [n, d_in] arrays or tensors, whose first `start` items are read and dropped; or one [n, d_in] array,
     which is served again and again, each time in a new order.
 
+    Of several processes each reads batches rank, rank + world, ... of what is the same on all, and numbers its own;
+    `OwnPart` is a function that gives those alone, so that others need not be made.
+
     Raises:
         InvalidInput: the first batch is not the one with `first_digest`: these are other activations.
     """
     if first_digest is None or start == 0:
-        return _opened(batches, seed, start)
-    head = _opened(batches, seed, 0)
+        return _opened(batches, seed, start, ranks)
+    head = _opened(batches, seed, 0, ranks)
     first = next(head, None)
     if first is None or digest(first) != first_digest:
         raise InvalidInput(
             "the checkpoint was trained on other activations (their first batch differs). Give the same text and "
             "model, or another checkpoint folder."
         )
-    one_pass = not callable(batches) and not isinstance(batches, np.ndarray | Tensor)
-    return islice(head, start - 1, None) if one_pass else _opened(batches, seed, start)
+    one_pass = not callable(batches) and not isinstance(batches, np.ndarray | Tensor | OwnPart)
+    return islice(head, start - 1, None) if one_pass else _opened(batches, seed, start, ranks)
 
 
-def _opened(batches: Batches, seed: int, start: int) -> Iterator[Any]:
-    if isinstance(batches, np.ndarray | Tensor):
-        return _array_source(batches, seed, start)
-    if callable(batches):
+def _opened(batches: Batches | OwnPart, seed: int, start: int, ranks: Ranks) -> Iterator[Any]:
+    if isinstance(batches, OwnPart):
         return iter(batches(start))
-    return islice(iter(batches), start, None)
+    first = start * ranks.world + ranks.rank
+    if isinstance(batches, np.ndarray | Tensor):
+        every = _array_source(batches, seed, first)
+    elif callable(batches):
+        every = iter(batches(first))
+    else:
+        return islice(iter(batches), first, None, ranks.world)
+    return every if ranks.world == 1 else islice(every, 0, None, ranks.world)
 
 
 def _array_source(array: np.ndarray | Tensor, seed: int, start: int) -> Iterator[Any]:
@@ -141,14 +164,14 @@ class MixingBuffer:
         return rows
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the vectors in store as tensors, and the rest (counters, generator) as JSON values."""
-        tensors = {"buffer.ready": self._ready[self._served :].clone(), "buffer.held": self._held.clone()}
+        """Return the vectors in store as tensors on the CPU, and the rest (counters, generator) as JSON values."""
+        tensors = {"ready": self._ready[self._served :].cpu().clone(), "held": self._held.cpu().clone()}
         rest = {"n_read": self.n_read, "ended": self._ended, "first_digest": self.first_digest}
         return tensors, rest | {"rng": self._rng.bit_generator.state}
 
     def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Go on from a saved state; the source has to start at source batch `rest["n_read"]`."""
-        self._ready, self._held = (tensors[f"buffer.{name}"].to(self._device) for name in ("ready", "held"))
+        self._ready, self._held = (tensors[name].to(self._device) for name in ("ready", "held"))
         self._served = 0
         self.n_read, self._ended, self.first_digest = rest["n_read"], rest["ended"], rest["first_digest"]
         self._rng.bit_generator.state = rest["rng"]

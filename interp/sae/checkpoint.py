@@ -19,6 +19,8 @@ from interp.store import write_folder
 KEEP = 2
 """Checkpoints kept in a folder: the newest, and the one before it."""
 _NAME = re.compile(r"step_(\d{9})")
+_UNSAID = {"run": {"world": 1}}
+"""What a checkpoint means that was written before it was said."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def load_latest(folder: Path, identity: dict[str, Any]) -> Checkpoint | None:
         return None
     files = read_folder(found[-1])
     about = json.loads(files["checkpoint.json"])
-    _same_identity(about["identity"], identity, found[-1])
+    _same_identity(_UNSAID | about["identity"], identity, found[-1])
     return Checkpoint(about["step"], about["identity"], about["state"], load(files["checkpoint.safetensors"]))
 
 

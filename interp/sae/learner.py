@@ -18,6 +18,7 @@ from torch import Tensor
 from interp.errors import InvalidInput
 from interp.sae.coder import SAE
 from interp.sae.config import SaeConfig
+from interp.sae.ranks import ALONE
 from interp.sae.settings import TrainSettings
 from interp.sae.sparse_grad import Step, Weights
 
@@ -42,7 +43,8 @@ class Learner(ABC):
 
     weights: float32 leaf tensors that Adam moves, by name; state: every other tensor that decides the next step
     (`silent_for` is always there). Both are checkpointed, so nothing else may change from one step to the next. Both
-    are on the device that the weights are started or restored on.
+    are on the device that the weights are started or restored on. ranks: the processes that train together; what moves
+    the state is reduced over them, so that it is the same on each.
     """
 
     inference: ClassVar[str]
@@ -58,6 +60,7 @@ class Learner(ABC):
         """Take everything as it is: from `start`, or as it was checkpointed. `config` is the finished SAE's."""
         self.config, self.settings, self.options = config, settings, options
         self.weights = weights
+        self.ranks = ALONE
         self.device = next(iter(weights.values())).device
         silent = torch.zeros(config.d_sae, dtype=torch.int64, device=self.device)
         self.state = {SILENT_FOR: silent} | state

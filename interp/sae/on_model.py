@@ -21,6 +21,7 @@ from interp.sae.evaluate import evaluate_sae
 from interp.sae.evaluate_transcoder import evaluate_transcoder
 from interp.sae.io import MANIFEST, load_sae, rounded_sae, save_sae, training_record
 from interp.sae.learner import Options
+from interp.sae.ranks import find_ranks
 from interp.sae.settings import TrainSettings, make_settings
 from interp.sae.spec import Spec, make_spec
 from interp.sae.splice import loss_recovered
@@ -54,8 +55,9 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides the result beside the rows (the model's fingerprint is in the config)."""
-        config = self.spec.config.to_dict()
-        return {"config": config, "eval_rows": self.eval_rows, **asdict(self.settings), **self.spec.to_dict()}
+        config, world = self.spec.config.to_dict(), find_ranks().world
+        rest = {"config": config, "eval_rows": self.eval_rows, **asdict(self.settings), **self.spec.to_dict()}
+        return rest | ({"world": world} if world > 1 else {})
 
     @property
     def checkpoints(self) -> Path:
@@ -90,6 +92,7 @@ def train_sae_on_model(
 
     BOS, EOS and padding are never trained or evaluated on. Checkpoints are kept in `<out>.checkpoints` until the SAE
     is saved; the same call after a kill goes on from there, and the same call after the end reads the result back.
+    Several processes train one SAE together, see `train_sae`.
 
     Args:
         rows: texts, or int arrays of ids (used as they are). Iterated anew for every epoch, so a list or an object
@@ -167,7 +170,17 @@ def judge_and_save(
     device: torch.device,
     overwrite: bool,
 ) -> TrainedSae:
-    """Round the SAE, evaluate it on what was held out, save it with its record, and drop its checkpoints."""
+    """Round the SAE, evaluate it on what was held out, save it with its record, and drop its checkpoints.
+
+    Of several processes the first does so and the others read what it saved.
+    """
+    ranks = find_ranks()
+    if not ranks.first:
+        ranks.wait()
+        saved = read_finished(plan, overwrite=False)
+        if saved is None:
+            raise InvalidInput(f"{plan.folder} is not there; it has to be on a disk that all processes share.")
+        return saved
     seed, config = plan.settings.seed, plan.spec.config
     sae = rounded_sae(trained).to(device)
     read = [pick(batch, str(config.site), config.site_out) for batch in held_out]
@@ -186,6 +199,7 @@ def judge_and_save(
     inputs = torch.cat([batch[str(config.site)] for batch in held_out])
     save_sae(sae, plan.folder, training=record, golden_inputs=inputs, overwrite=overwrite)
     shutil.rmtree(plan.checkpoints, ignore_errors=True)
+    ranks.wait()
     return TrainedSae(load_sae(plan.folder), history, evaluation, plan.folder)
 
 

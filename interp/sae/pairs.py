@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from interp.errors import InvalidInput
-from interp.sae.buffer import Batches
+from interp.sae.buffer import Batches, OwnPart
 from interp.sae.config import SaeConfig
 
 
-def joined(batches: Batches | tuple[Any, Any], config: SaeConfig) -> Batches:
+def joined(batches: Batches | OwnPart | tuple[Any, Any], config: SaeConfig) -> Batches | OwnPart:
     """Return a stream of (x, y) pairs as a stream of [n, d_in + d_out] batches; an SAE's stream as it is.
 
     Args:
@@ -28,6 +28,8 @@ def joined(batches: Batches | tuple[Any, Any], config: SaeConfig) -> Batches:
         if isinstance(batches, tuple):
             raise InvalidInput("pairs (x, y) are what a transcoder is trained on; state d_out in the config.")
         return batches
+    if isinstance(batches, OwnPart):
+        return OwnPart(lambda start: (_join(item, config) for item in batches(start)))
     if isinstance(batches, tuple):
         return _join(batches, config)
     if isinstance(batches, np.ndarray | Tensor):

@@ -18,9 +18,11 @@ from tqdm.auto import tqdm
 
 from interp.errors import InvalidInput
 from interp.sae.activation_stream import ActivationStream, Batch, pick
+from interp.sae.buffer import OwnPart
 from interp.sae.devices import Device, training_device
 from interp.sae.learner import Options
 from interp.sae.on_model import SETTINGS, Plan, TrainedSae, judge_and_save, make_plan, read_finished, spec_at
+from interp.sae.ranks import find_ranks
 from interp.sae.settings import make_settings
 from interp.sae.trainer import Trainer
 
@@ -132,7 +134,8 @@ def _trained(
     trainers = {name: Trainer(plan.spec, plan.settings, device) for name, plan in plans.items()}
     for name, trainer in trainers.items():
         config = plans[name].spec.config
-        trainer.open(shared.reader(name, str(config.site), config.site_out), plans[name].checkpoints)
+        own = OwnPart(shared.reader(name, str(config.site), config.site_out))
+        trainer.open(own, plans[name].checkpoints)
     logs = {name: None if log is None else partial(log, name) for name in trainers}
     step = max(trainer.step for trainer in trainers.values())
     last = max(trainer.settings.steps for trainer in trainers.values())
@@ -141,7 +144,7 @@ def _trained(
             shared.share({name})
             trainer.run(progress=progress, log=logs[name], until=step)
     shared.share(set(trainers))
-    with tqdm(total=last, initial=step, unit="step", disable=None if progress else True) as bar:
+    with tqdm(total=last, initial=step, unit="step", disable=None if progress and find_ranks().first else True) as bar:
         for until in range(step + 1, last + 1):
             for name, trainer in trainers.items():
                 trainer.run(progress=False, log=logs[name], until=until)

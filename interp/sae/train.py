@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from interp.sae.buffer import Batches
+from interp.sae.buffer import Batches, OwnPart
 from interp.sae.coder import SAE
 from interp.sae.config import SaeConfig
 from interp.sae.devices import Device, training_device
@@ -25,7 +25,7 @@ from interp.sae.trainer import Trainer
 
 
 def train_sae(
-    batches: Batches | tuple[Any, Any],
+    batches: Batches | OwnPart | tuple[Any, Any],
     config: SaeConfig | None = None,
     *,
     seed: int,
@@ -48,6 +48,11 @@ def train_sae(
     **single_options: Any,
 ) -> tuple[SAE, pd.DataFrame]:
     """Train an SAE and return it with the history of its training.
+
+    In an initialised group of `torch.distributed` (as under torchrun) all processes call this with the same arguments
+    and train the one SAE: each takes its share of every batch and of the stream (batches rank, rank + world, ...), and
+    returns the same bits. The first one writes checkpoints, which have to lie where all can read them, logs and shows
+    progress. A run is resumed by as many processes. If one fails the others wait for it; torchrun then ends them.
 
     Args:
         batches: activations, see `interp.sae.buffer.open_source`: a function of the first batch number, an iterable

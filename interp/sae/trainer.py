@@ -17,11 +17,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from interp.errors import InvalidInput, NonFinite
-from interp.sae.buffer import Batches, MixingBuffer, open_source
+from interp.sae.buffer import Batches, MixingBuffer, OwnPart, open_source
 from interp.sae.checkpoint import Checkpoint, load_latest, save_checkpoint
 from interp.sae.coder import SAE
 from interp.sae.learner import Learner
 from interp.sae.pairs import joined
+from interp.sae.ranks import find_ranks
 from interp.sae.settings import TrainSettings
 from interp.sae.spec import Spec
 from interp.sae.window import Window
@@ -36,12 +37,18 @@ class Trainer:
 
     On CUDA a step is queued and not waited for: losses are summed on the device and read where a row of the history
     is made. A loss that is not finite is found at once on the CPU, and there or before a checkpoint elsewhere.
+
+    In a group of processes each reads its part of the stream and of every batch (`interp.sae.ranks`); the buffers of
+    all are in the checkpoint, which the first one writes.
     """
 
     learner: Learner
 
     def __init__(self, spec: Spec, settings: TrainSettings, device: torch.device | str = "cpu") -> None:
         self.config, self.settings, self.device = spec.config, settings, torch.device(device)
+        self.ranks = find_ranks()
+        if settings.batch_size % self.ranks.world:
+            raise InvalidInput(f"a batch of {settings.batch_size} cannot be shared by {self.ranks.world} processes.")
         self.spec = spec.filled(settings)
         self.step = 0
         self.history: list[dict[str, Any]] = []
@@ -49,35 +56,46 @@ class Trainer:
         self._window = Window(self.device)
         self._folder: Path | None = None
 
-    def open(self, batches: Batches, folder: Path | None) -> None:
+    def open(self, batches: Batches | OwnPart, folder: Path | None) -> None:
         """Connect the stream, and either start anew or go on from the latest checkpoint in `folder`."""
         self._folder = folder
-        config = self.config
+        config, world = self.config, self.ranks.world
         found = None if folder is None else load_latest(folder, self._identity())
-        kept = {"n_read": 0, "first_digest": None} if found is None else found.state["buffer"]
+        self.ranks.check_equal(
+            -1 if found is None else found.step,
+            f"the processes see different checkpoints in {folder}; it has to be on a disk that all of them share.",
+        )
+        kept = {"n_read": 0, "first_digest": None} if found is None else found.state[_buffer_key(self.ranks.rank)]
         self._buffer = MixingBuffer(
             open_source(
                 joined(batches, config),
                 seed=self.settings.seed,
                 start=kept["n_read"],
                 first_digest=kept["first_digest"],
+                ranks=self.ranks,
             ),
             d_in=config.d_in + (config.width_out if config.is_transcoder else 0),
-            batch_size=self.settings.batch_size,
-            capacity=self.settings.buffer,
-            rng=self._rng(_BUFFER_STREAM),
+            batch_size=self.settings.batch_size // world,
+            capacity=self.settings.buffer // world,
+            rng=self._rng(_BUFFER_STREAM, *([self.ranks.rank] if world > 1 else [])),
             device=self.device,
         )
         if found is None:
             self._start()
         else:
             self._restore(found)
+        self.learner.ranks = self.ranks
 
     def run(self, *, progress: bool, log: Callable[[dict[str, Any]], None] | None, until: int | None = None) -> None:
         """Do the steps that are left, or those before step `until`."""
         settings = self.settings
         last = settings.steps if until is None else min(until, settings.steps)
-        bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=None if progress else True)
+        bar = tqdm(
+            total=settings.steps,
+            initial=self.step,
+            unit="step",
+            disable=None if progress and self.ranks.first else True,
+        )
         with bar:
             while self.step < last:
                 self._one_step()
@@ -85,9 +103,10 @@ class Trainer:
                 if self.step % settings.log_every == 0 or self.step == settings.steps:
                     row = self._report()
                     bar.set_postfix(fvu=f"{row['fvu']:.4f}", l0=f"{row['l0']:.1f}", dead=f"{row['dead_share']:.3f}")
-                    logger.info("step %d: %s", self.step, row)
-                    if log is not None:
-                        log(row)
+                    if self.ranks.first:
+                        logger.info("step %d: %s", self.step, row)
+                        if log is not None:
+                            log(row)
                 if self._folder is not None and self.step % settings.checkpoint_every == 0:
                     self._save(self._folder)
 
@@ -102,11 +121,14 @@ class Trainer:
         if len(stored) == 0:
             raise InvalidInput("the stream of activations is empty; there is nothing to train on.")
         x, y = self._split(stored.double())
-        self.input_scale = _scale(x)
-        self.output_scale = _scale(y) if self.config.is_transcoder else self.input_scale
+        scales = x.new_tensor([_scale(x), _scale(y if self.config.is_transcoder else x)])
+        self.ranks.take_first([scales])
+        self.input_scale, self.output_scale = scales.tolist()
         x, y = self._scaled(x, y)
         spec, rng = self.spec, self._rng(_INIT_STREAM)
         self.learner = spec.learner.start(spec.config, self.settings, spec.options, x, y, rng)
+        tensors = [*self.learner.weights.values(), *self.learner.state.values()]
+        self.ranks.take_first([tensor for tensor in tensors if tensor.device.type == self.device.type])
         self._optimizer = self._adam()
 
     @torch.no_grad()
@@ -119,16 +141,17 @@ class Trainer:
             )
         x, y = self._scaled(*self._split(batch))
         step = self.learner.step(x, y, step=self.step)
-        self._window.add(step, y)
+        self._window.add(step, y, self.ranks)
         if self.device.type == "cpu":
             self._check_finite()
         for group in self._optimizer.param_groups:
             group["lr"] = self.settings.learning_rate(self.step)
+        grads = self.ranks.means(step.grads)
         for name, value in self.learner.weights.items():
-            value.grad = step.grads[name]
+            value.grad = grads[name]
         self._optimizer.step()
         self.learner.constrain()
-        self.learner.note_fired(step.fired, len(x))
+        self.learner.note_fired(self.ranks.any(step.fired), self.settings.batch_size)
         self.step += 1
 
     def _split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,19 +187,25 @@ class Trainer:
         self._window = Window(self.device)
         return row
 
-    def _rng(self, stream: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=(stream,)))
+    def _rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=stream))
 
     def _identity(self) -> dict[str, Any]:
-        return {"config": self.config.to_dict(), "settings": asdict(self.settings), "training": self.spec.to_dict()}
+        about = {"config": self.config.to_dict(), "settings": asdict(self.settings), "training": self.spec.to_dict()}
+        return about | {"run": {"world": self.ranks.world}}
 
     def _save(self, folder: Path) -> None:
         self._check_finite()
         for name, value in self.learner.weights.items():
             if not bool(torch.isfinite(value).all()):
                 raise NonFinite(f"{name} is not finite at step {self.step}; lower lr (now {self.settings.lr}).")
-        tensors, buffer = self._buffer.state()
-        tensors |= {f"state.{name}": value for name, value in self.learner.state.items()}
+        buffers = self.ranks.gathered(self._buffer.state())
+        if buffers is None:
+            return
+        tensors = {f"state.{name}": value for name, value in self.learner.state.items()}
+        counters = {}
+        for rank, (vectors, counters[_buffer_key(rank)]) in enumerate(buffers):
+            tensors |= {f"{_buffer_key(rank)}.{name}": value for name, value in vectors.items()}
         for name, value in self.learner.weights.items():
             tensors[f"weights.{name}"] = value
             tensors |= {f"adam.{name}.{key}": t for key, t in self._optimizer.state[value].items()}
@@ -185,8 +214,8 @@ class Trainer:
             "history": self.history,
             "scales": [self.input_scale, self.output_scale],
             "weights": list(self.learner.weights),
-            "buffer": buffer,
             "window": self._window.sums(),
+            **counters,
         }
         save_checkpoint(folder, Checkpoint(self.step, self._identity(), state, tensors))
 
@@ -194,8 +223,10 @@ class Trainer:
         self.step, self.history = found.step, found.state["history"]
         self.input_scale, self.output_scale = found.state["scales"]
         self._window = Window(self.device, found.state["window"])
-        self._buffer.restore(found.tensors, found.state["buffer"])
-        tensors = {name: value.to(self.device) for name, value in found.tensors.items()}
+        key = _buffer_key(self.ranks.rank)
+        self._buffer.restore(_under(f"{key}.", found.tensors), found.state[key])
+        rest = {name: value for name, value in found.tensors.items() if not name.startswith("buffer")}
+        tensors = {name: value.to(self.device) for name, value in rest.items()}
         weights = {name: tensors[f"weights.{name}"] for name in found.state["weights"]}
         spec = self.spec
         self.learner = spec.learner(spec.config, self.settings, spec.options, weights, _under("state.", tensors))
@@ -210,6 +241,10 @@ def _scale(rows: Tensor) -> float:
     if variance == 0.0:
         raise InvalidInput("all activations in the first buffer are the same; there is nothing to learn.")
     return float(np.sqrt(rows.shape[1] / variance))
+
+
+def _buffer_key(rank: int) -> str:
+    return f"buffer_{rank}" if rank else "buffer"
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

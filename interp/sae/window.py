@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp.sae.ranks import ALONE, Ranks
 from interp.sae.sparse_grad import Step
 
 _SUMS = ("loss", "residual", "variance", "active")
@@ -22,12 +23,13 @@ class Window:
         self.n, self.steps = kept.get("n", 0), kept.get("steps", 0)
         self._sums = torch.tensor([kept.get(name, 0) for name in _SUMS], dtype=torch.float64).to(device)
 
-    def add(self, step: Step, y: Tensor) -> None:
-        """Count a step with targets y [batch, d_out]; waits for nothing."""
-        self.n += len(y)
+    def add(self, step: Step, y: Tensor, ranks: Ranks = ALONE) -> None:
+        """Count a step with targets y [batch, d_out], those of all processes together; waits for nothing."""
+        self.n += len(y) * ranks.world
         self.steps += 1
         variance = (y - y.mean(dim=0)).square().sum().double()
-        self._sums += torch.stack([step.loss, step.residual, variance, step.n_active.double()])
+        loss = step.loss / ranks.world
+        self._sums += ranks.sum(torch.stack([loss, step.residual, variance, step.n_active.double()]))
 
     def sums(self) -> dict[str, Any]:
         """Return n (vectors), steps and the sums as JSON values; waits for the device."""

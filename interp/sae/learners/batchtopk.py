@@ -4,6 +4,9 @@ A batch keeps its k * batch largest positive pre-activations, so a vector that n
 batch at run time: the SAE is a JumpReLU with one threshold, the mean of the smallest value that batches kept. That
 mean runs over recent batches, weighted by decay^age and divided by the sum of the weights, so it does not start from
 0. The number of latents at run time is then near k, not k: measure it. Dead latents are revived by the AuxK term.
+
+Of several processes each keeps the largest of its own part of the batch, and the threshold sees the mean of their
+smallest.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ class BatchTopKLearner(DenseLearner):
 
     def observe(self, latents: Tensor) -> None:
         """Let the running threshold see the smallest value that the batch kept."""
-        smallest = torch.where(latents > 0, latents, torch.inf).min().double()
+        smallest = self.ranks.mean(torch.where(latents > 0, latents, torch.inf).min().double())
         decay = self.options.decay
         for name, seen in (("threshold_sum", smallest), ("threshold_weight", 1.0)):
             old = self.state[name]

@@ -172,9 +172,9 @@ class GbaLearner(Learner):
 
     def _note(self, on: Tensor, jump: Tensor) -> None:
         state = self.state
-        state["count"] = state["count"] + on.sum(dim=0)
-        state["largest"] = torch.maximum(state["largest"], jump.amax(dim=0))
-        state["n_seen"] = state["n_seen"] + len(on)
+        state["count"] = state["count"] + self.ranks.sum(on.sum(dim=0))
+        state["largest"] = torch.maximum(state["largest"], self.ranks.max(jump.amax(dim=0)))
+        state["n_seen"] = state["n_seen"] + len(on) * self.ranks.world
         state["n_steps"] = state["n_steps"] + 1
 
 
