@@ -64,7 +64,7 @@ PENALTIES: dict[str, list[dict[str, float]]] = {
     "gated": [{"l1": value} for value in (2.0, 5.0)],
     "jumprelu": [{"l0": value, "bandwidth": 0.5, "threshold": 0.5} for value in (0.5, 1.0)],
 }
-RESONANCE = (0.25, 0.33, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)
+RESONANCE = (0.25, 0.33, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 6.0, 12.0)
 
 
 def recipes(data: str) -> dict[str, dict[str, Any]]:
