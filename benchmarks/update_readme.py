@@ -1,4 +1,4 @@
-"""Write the numbers of the README from the files that other scripts wrote; a test fails when they are stale.
+"""Write the numbers of the READMEs from the files that other scripts wrote; a test fails when they are stale.
 
 python benchmarks/update_readme.py
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+
+from sae_tables import recovery_tables, resonance_table, training_tables
 
 from interp.atlas import card
 from interp.atlas.card_page import number
@@ -105,26 +107,39 @@ def knowledge_table(card: dict[str, Any]) -> list[str]:
     return [*lines, "", said]
 
 
-def blocks() -> dict[str, str]:
-    """Return what stands between each pair of markers."""
+def front_page() -> dict[str, list[str]]:
+    """Return what stands between each pair of markers of README.md."""
     numbers = [*study_table(read("report.json")), "", *speed_lines(read("moran.json"), read("capture.json"))]
-    texts = {"numbers": numbers, "atlas": knowledge_table(card())}
-    return {name: "\n".join(lines) + "\n" for name, lines in texts.items()}
+    return {"numbers": numbers, "atlas": knowledge_table(card())}
 
 
-def updated(readme: str) -> str:
-    """Return the README with every block replaced."""
-    for name, text in blocks().items():
+def sae_page() -> dict[str, list[str]]:
+    """Return what stands between each pair of markers of interp/sae/README.md."""
+    recovery = read("sae_recovery.json")
+    return {
+        "recovery": recovery_tables(recovery),
+        "resonance": resonance_table(recovery),
+        "training": training_tables(read("sae_training.json")),
+    }
+
+
+PAGES = {"README.md": front_page, "interp/sae/README.md": sae_page}
+
+
+def updated(page: str) -> str:
+    """Return a README with every block replaced."""
+    text = (ROOT / page).read_text()
+    for name, lines in PAGES[page]().items():
         begin, end = BEGIN.format(name), END.format(name)
-        before, rest = readme.split(begin)
-        readme = before + begin + text + end + rest.split(end, 1)[1]
-    return readme
+        before, rest = text.split(begin)
+        text = before + begin + "\n".join(lines) + "\n" + end + rest.split(end, 1)[1]
+    return text
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    path = ROOT / "README.md"
-    atomic_write_bytes(path, updated(path.read_text()).encode())
+    """Rewrite the READMEs."""
+    for page in PAGES:
+        atomic_write_bytes(ROOT / page, updated(page).encode())
 
 
 if __name__ == "__main__":
