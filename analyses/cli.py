@@ -170,6 +170,7 @@ def train_sae(
     tokens: int = 3_000_000,
     seed: int = 0,
     device: str | None = None,
+    precision: Literal["float32", "bfloat16"] = "float32",
 ) -> None:
     """Train an SAE on the activations of a model; run again to resume. On several GPUs: under torchrun.
 
@@ -215,13 +216,16 @@ def train_sae(
     device
         Where model and SAE are, such as cpu or cuda:1; default the first CUDA device (under torchrun each process
         its own), else the CPU.
+    precision
+        bfloat16: of the matrix products, for relu, gated, jumprelu, batchtopk and matryoshka; about twice as fast where
+        the hardware multiplies it.
     """
     from analyses.training import train_sae_command
 
     summary = train_sae_command(
         site=site, out=out, model=model, weights=weights, bos=bos, arch=arch, texts=texts, d_sae=d_sae, k=k,
         options=option or [], site_out=site_out, skip_connection=skip_connection, lr=lr, tokens=tokens, seed=seed,
-        device=device,
+        device=device, precision=precision,
     )  # fmt: skip
     if summary is not None:
         _print_table(summary, str(out))

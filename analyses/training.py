@@ -34,6 +34,7 @@ def train_sae_command(
     skip_connection: bool = False,
     lr: float | None = None,
     device: str | None = None,
+    precision: str = "float32",
 ) -> pd.DataFrame | None:
     """Train, evaluate and save an SAE; return the evaluation (metric, value, n, null).
 
@@ -53,7 +54,7 @@ def train_sae_command(
         source = FreshTexts(facts()) if of_atlas else _FileTexts(texts, loaded)
         trained = train_sae_on_model(
             loaded, source, site, d_sae=d_sae, arch=arch, site_out=site_out, skip_connection=skip_connection,
-            tokens=tokens, seed=seed, out=out, device=where, progress=True, **given,
+            tokens=tokens, seed=seed, out=out, device=where, precision=precision, progress=True, **given,
         )  # fmt: skip
         return trained.evaluation if find_ranks().first else None
 

@@ -19,7 +19,7 @@ from interp.store import write_folder
 KEEP = 2
 """Checkpoints kept in a folder: the newest, and the one before it."""
 _NAME = re.compile(r"step_(\d{9})")
-_UNSAID = {"run": {"world": 1}}
+_UNSAID = {"run": {"world": 1}, "settings": {"precision": "float32"}}
 """What a checkpoint means that was written before it was said."""
 
 
@@ -64,7 +64,8 @@ def load_latest(folder: Path, identity: dict[str, Any]) -> Checkpoint | None:
         return None
     files = read_folder(found[-1])
     about = json.loads(files["checkpoint.json"])
-    _same_identity(_UNSAID | about["identity"], identity, found[-1])
+    saved = {part: _UNSAID.get(part, {}) | about["identity"].get(part, {}) for part in identity}
+    _same_identity(saved, identity, found[-1])
     return Checkpoint(about["step"], about["identity"], about["state"], load(files["checkpoint.safetensors"]))
 
 
@@ -76,10 +77,10 @@ def _all(folder: Path) -> list[Path]:
 
 def _same_identity(saved: dict[str, Any], now: dict[str, Any], path: Path) -> None:
     changed = [
-        f"{name} was {saved.get(part, {}).get(name)!r}, now {value!r}"
+        f"{name} was {saved[part].get(name)!r}, now {value!r}"
         for part in now
         for name, value in now[part].items()
-        if saved.get(part, {}).get(name) != value
+        if saved[part].get(name) != value
     ]
     if changed:
         raise InvalidInput(

@@ -51,6 +51,8 @@ class Learner(ABC):
     """Architecture of the finished SAE, as `SaeConfig` names it."""
     decoder_norm: ClassVar[str] = "unit"
     """Lengths of the rows of W_dec of the finished SAE: unit or free."""
+    mixed: ClassVar[bool] = False
+    """Whether its matrix products can be in bfloat16."""
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     """Of Adam."""
 

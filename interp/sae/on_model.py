@@ -57,6 +57,8 @@ class Plan:
         """Return all that decides the result beside the rows (the model's fingerprint is in the config)."""
         config, world = self.spec.config.to_dict(), find_ranks().world
         rest = {"config": config, "eval_rows": self.eval_rows, **asdict(self.settings), **self.spec.to_dict()}
+        if self.settings.precision == "float32":  # as records say it that were written before there was another
+            del rest["precision"]
         return rest | ({"world": world} if world > 1 else {})
 
     @property
@@ -110,8 +112,8 @@ def train_sae_on_model(
         dtype: of the stored weights.
         device: where the SAE is trained and judged; default where the model is.
         overwrite: replace an SAE of other settings that is in `out`.
-        training: passed on to `train_sae`: batch_size, lr, buffer, dead_after, log_every, checkpoint_every, log, and
-            single options.
+        training: passed on to `train_sae`: batch_size, lr, buffer, dead_after, log_every, checkpoint_every, precision,
+            log, and single options.
 
     Raises:
         InvalidInput: rows that cannot be iterated again, too few rows, or `out` holds something else.

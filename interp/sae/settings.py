@@ -15,6 +15,7 @@ BATCH_SIZE = 1024
 LR = 3e-3
 """Good for 1,000 to 2,000 latents (FVU .032 at 4e-3, .037 at 2e-3, .047 at 1e-3 on one model); wider ones take less."""
 BUFFER = 65_536
+PRECISIONS = ("float32", "bfloat16")
 LOG_EVERY = 50
 CHECKPOINT_EVERY = 500
 
@@ -33,6 +34,8 @@ class TrainSettings:
     """A latent that has not fired for this many vectors is dead."""
     log_every: int
     checkpoint_every: int
+    precision: str = "float32"
+    """Of the matrix products; everything else is float32 either way."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "buffer", "dead_after", "log_every", "checkpoint_every"):
@@ -41,6 +44,8 @@ class TrainSettings:
                 raise InvalidInput(f"{name} is an integer from 1, not {value!r}.")
         if not (isinstance(self.lr, float) and math.isfinite(self.lr) and self.lr > 0):
             raise InvalidInput(f"lr is a positive number, not {self.lr!r}.")
+        if self.precision not in PRECISIONS:
+            raise InvalidInput(f"precision is {' or '.join(map(repr, PRECISIONS))}, not {self.precision!r}.")
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of step `step` (from 0): warm-up, plateau, linear fall to 0."""
@@ -60,6 +65,7 @@ def make_settings(
     dead_after: int | None = None,
     log_every: int = LOG_EVERY,
     checkpoint_every: int = CHECKPOINT_EVERY,
+    precision: str = "float32",
 ) -> TrainSettings:
     """Return the settings of a run with everything left open filled in; arguments as `train_sae`.
 
@@ -84,4 +90,5 @@ def make_settings(
         dead_after=dead_after if dead_after is not None else max(batch_size, n_steps * batch_size // 10),
         log_every=log_every,
         checkpoint_every=checkpoint_every,
+        precision=precision,
     )

@@ -24,7 +24,14 @@ class Spec:
     config: SaeConfig
 
     def filled(self, settings: TrainSettings) -> Spec:
-        """Return the spec with the options that depend on the run filled in."""
+        """Return the spec with the options that depend on the run filled in.
+
+        Raises:
+            InvalidInput: another precision than float32, and the architecture is trained in no other.
+        """
+        if settings.precision != "float32" and not self.learner.mixed:
+            able = ", ".join(name for name, (learner, _) in TRAINABLE.items() if learner.mixed)
+            raise InvalidInput(f"{self.arch} is trained in float32; precision {settings.precision!r} is for {able}.")
         return replace(self, options=self.options.filled(self.config, settings))
 
     def to_dict(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def train_saes(
         rows, bos, context_size, eval_rows, batch_tokens, dtype, device, overwrite: as `train_sae_on_model`, for all.
         jobs: name of each SAE -> what it is.
         log: is called with the name of an SAE and each row of its history.
-        settings: for all: batch_size, lr, buffer, dead_after, log_every, checkpoint_every.
+        settings: for all: batch_size, lr, buffer, dead_after, log_every, checkpoint_every, precision.
 
     Raises:
         InvalidInput: no jobs, an unknown setting, or what `train_sae_on_model` refuses.

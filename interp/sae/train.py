@@ -43,6 +43,7 @@ def train_sae(
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = CHECKPOINT_EVERY,
     device: Device = None,
+    precision: str = "float32",
     progress: bool = True,
     log: Callable[[dict[str, Any]], None] | None = None,
     **single_options: Any,
@@ -71,6 +72,11 @@ def train_sae(
         device: where weights, moments and the mixing buffer are ("cuda", "cuda:1", "cpu"); default that of `batches`
             where it is one tensor, else the CPU. Order and starting directions are the same on every device, sums are
             rounded otherwise.
+        precision: "bfloat16" for the matrix products of the architectures under autograd (relu, gated, jumprelu,
+            batchtopk, matryoshka); weights, moments, latents and losses stay float32. With 768 inputs, 12,288 latents
+            and batches of 2,048 a step took 1.5 s of CPU time instead of 2.4 (relu) and 2.0 instead of 2.9
+            (batchtopk, k = 32), on two shared cores with AMX. topk, gba and matching_pursuit are refused: their
+            gradients are by hand, and of topk's 2.4 s of wall time the product would save 0.4.
         log: is called with each row of the history.
 
     Returns:
@@ -93,6 +99,7 @@ def train_sae(
         dead_after=dead_after,
         log_every=log_every,
         checkpoint_every=checkpoint_every,
+        precision=precision,
     )
     trainer = Trainer(spec, settings, training_device(device, batches))
     trainer.open(batches, None if checkpoint_dir is None else Path(checkpoint_dir))

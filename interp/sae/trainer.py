@@ -20,6 +20,7 @@ from interp.errors import InvalidInput, NonFinite
 from interp.sae.buffer import Batches, MixingBuffer, OwnPart, open_source
 from interp.sae.checkpoint import Checkpoint, load_latest, save_checkpoint
 from interp.sae.coder import SAE
+from interp.sae.devices import check_precision
 from interp.sae.learner import Learner
 from interp.sae.pairs import joined
 from interp.sae.ranks import find_ranks
@@ -46,6 +47,7 @@ class Trainer:
 
     def __init__(self, spec: Spec, settings: TrainSettings, device: torch.device | str = "cpu") -> None:
         self.config, self.settings, self.device = spec.config, settings, torch.device(device)
+        check_precision(settings.precision, self.device)
         self.ranks = find_ranks()
         if settings.batch_size % self.ranks.world:
             raise InvalidInput(f"a batch of {settings.batch_size} cannot be shared by {self.ranks.world} processes.")

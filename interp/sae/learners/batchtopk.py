@@ -84,7 +84,7 @@ class BatchTopKLearner(DenseLearner):
 
     def forward(self, weights: Weights, x: Tensor, y: Tensor, *, step: int) -> Forward:
         """Return loss, latents and reconstruction of a batch."""
-        pre = torch.addmm(weights["b_enc"], self.centred(weights, x), weights["W_enc"])
+        pre = torch.addmm(weights["b_enc"], self.centred(weights, x), weights["W_enc"]).float()
         latents = batch_top_k(pre, self.options.k)
         y_hat = decoded(weights, latents, x)
         loss = self.error(weights, latents, y_hat, x, y)

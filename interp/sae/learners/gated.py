@@ -58,7 +58,7 @@ class GatedLearner(DenseLearner):
 
     def forward(self, weights: Weights, x: Tensor, y: Tensor, *, step: int) -> Forward:
         """Return loss, latents and reconstruction of a batch."""
-        projected = self.centred(weights, x) @ weights["W_enc"]
+        projected = (self.centred(weights, x) @ weights["W_enc"]).float()
         gate = projected + weights["b_gate"]
         size = (projected * weights["r_mag"].exp() + weights["b_mag"]).relu()
         latents = size * (gate > 0)

@@ -79,7 +79,7 @@ class JumpReluLearner(DenseLearner):
 
     def forward(self, weights: Weights, x: Tensor, y: Tensor, *, step: int) -> Forward:
         """Return loss, latents and reconstruction of a batch."""
-        pre = torch.addmm(weights["b_enc"], self.centred(weights, x), weights["W_enc"]).relu()
+        pre = torch.addmm(weights["b_enc"], self.centred(weights, x), weights["W_enc"]).float().relu()
         threshold, bandwidth = weights["log_threshold"].exp(), self.options.bandwidth
         latents = jump(pre, threshold, bandwidth)
         y_hat = decoded(weights, latents, x)

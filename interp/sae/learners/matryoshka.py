@@ -59,9 +59,9 @@ class MatryoshkaLearner(BatchTopKLearner):
         """Return the mean over prefixes of the error of the reconstruction from that prefix."""
         base = weights["b_dec"] - y
         if "W_skip" in weights:
-            base = base + x @ weights["W_skip"].T
+            base = base + (x @ weights["W_skip"].T).float()
         total = y.new_zeros(())
         for first, last in pairwise((0, *self.options.prefixes)):
-            base = base + latents[:, first:last] @ weights["W_dec"][first:last]
+            base = base + (latents[:, first:last] @ weights["W_dec"][first:last]).float()
             total = total + base.square().mean()
         return total / len(self.options.prefixes)

@@ -59,7 +59,7 @@ class ReluLearner(DenseLearner):
 
     def forward(self, weights: Weights, x: Tensor, y: Tensor, *, step: int) -> Forward:
         """Return loss, latents and reconstruction of a batch."""
-        latents = torch.addmm(weights["b_enc"], self.centred(weights, x), weights["W_enc"]).relu()
+        latents = torch.addmm(weights["b_enc"], self.centred(weights, x), weights["W_enc"]).float().relu()
         y_hat = decoded(weights, latents, x)
         l1 = warmed(self.options.l1, self.options.warmup, step, self.settings.steps)
         penalty = l1 * (latents * weights["W_dec"].norm(dim=1)).sum()
