@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -33,6 +34,10 @@ _RENAMED = {
     "Papua New Guinea": "Papua",
     "Trinidad and Tobago": "Trinidad",
 }
+
+
+_PLAIN = re.compile(r"[A-Za-z]+(?:[ '-][A-Za-z]+){0,2}")
+"""A name that the corpus may have: one to three words of plain letters."""
 
 
 def unit_xyz(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
@@ -79,13 +84,14 @@ def _held_out(geonameid: int, share: float) -> bool:
 
 
 def choose_cities(n: int, *, held_out: float = 0.1, per_country: int = 70) -> pd.DataFrame:
-    """Return the `n` cities of the corpus: the largest of unique name, at most `per_country` a country.
+    """Return the `n` cities of the corpus: the largest of plain and unique name, at most `per_country` a country.
 
     A column `seen` says whether texts may mention the city; capitals are always seen.
     """
     cities: Any = city_table()
     countries = country_table()
-    plain = cities["name"].str.fullmatch(r"[^\W\d_]+(?:[ '-][^\W\d_]+){0,2}")
+    # by the regular expressions of Python: those of a column differ between versions of pandas in what a letter is
+    plain = np.array([_PLAIN.fullmatch(name) is not None for name in cities["name"]])
     cities = cities[plain & (cities["population"] > 100_000)].drop_duplicates("name")
     capital = cities["name"] == cities["country"].map({iso: c["capital"] for iso, c in countries.items()})
     rank = cities.groupby("country")["population"].rank(ascending=False, method="first")

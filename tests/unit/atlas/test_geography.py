@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interp.atlas.corpus.geography import ABOUT_ONE, BETWEEN_TWO, rounded_km
-from interp.atlas.world import EARTH_KM, bearing, choose_cities, unit_xyz
+from interp.atlas.world import EARTH_KM, bearing, choose_cities, default_world, unit_xyz
 
 
 def row_of(corpus, name: str) -> int:
@@ -120,3 +120,15 @@ def test_the_split_of_a_city_does_not_depend_on_the_others():
     both = few.merge(many, on="geonameid", suffixes=("_few", "_many"))
     assert len(both) > 300
     assert (both["seen_few"] == both["seen_many"]).all()
+
+
+@pytest.mark.parametrize("kind", ["object", "string[python]", "string[pyarrow]"])
+def test_the_cities_do_not_depend_on_how_pandas_holds_strings(kind, monkeypatch):
+    """Engines of regular expressions differ in what a letter is, and with it the cities that texts are about."""
+    from interp.atlas import world as module
+
+    table = module.city_table()
+    monkeypatch.setattr(module, "city_table", lambda: table.astype({"name": kind}))
+    chosen = module.choose_cities(300)
+    assert chosen["geonameid"].tolist() == default_world(300).cities["geonameid"].tolist()
+    assert all(name.isascii() for name in chosen["name"])
