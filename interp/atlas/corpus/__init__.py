@@ -21,7 +21,7 @@ from interp.atlas.corpus.text import Node, Text, Told
 from interp.atlas.world import World
 
 MIXTURE = {
-    "geography": 0.44, "tasks": 0.24, "languages": 0.09, "ordinals": 0.06, "ioi": 0.06, "stories": 0.03,
+    "geography": 0.42, "tasks": 0.23, "languages": 0.08, "ordinals": 0.06, "ioi": 0.10, "stories": 0.03,
     "brackets": 0.03, "expressions": 0.05,
 }  # fmt: skip
 """Share of each kind among the texts; random repeats are rows of token ids and are made in `rows`."""

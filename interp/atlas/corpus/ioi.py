@@ -1,12 +1,15 @@
 """The indirect object: "When Anna and Ben went to the market, Anna gave the book to Ben.".
 
 The name that was not repeated ends the sentence. Other texts look alike and end otherwise, so that no
-shorter rule will do: a third person gives, nobody is named twice, or the only name is repeated.
+shorter rule will do: a third person gives, nobody is named twice, or the only name is repeated. The words
+between the names vary in number, and every meeting goes with every verb: where each template is one fixed
+string, a model can learn for each of them at which distance the receiver stands, and such a model names the
+wrong person in every new template.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,36 +33,40 @@ class Template:
 
 
 TEMPLATES = {
-    "when": Template("When {X} and {Y} went to the {spot},", " {S} gave the {thing} to"),
-    "then": Template("Then {X} and {Y} met at the {spot},", " and {S} handed the {thing} to"),
-    "after": Template("After {X} and {Y} left the {spot},", " {S} sent the {thing} to"),
-    "while": Template("While {X} and {Y} were at the {spot},", " {S} showed the {thing} to"),
-    "because": Template("Because {X} and {Y} worked at the {spot},", " {S} sold the {thing} to"),
-    "friends": Template("{X} and {Y} were friends.", " One day {S} brought the {thing} to"),
-    "saw": Template("{X} saw {Y} at the {spot}.", " {S} threw the {thing} to"),
-    "with": Template("{X} walked to the {spot} with {Y}.", " There {S} offered the {thing} to"),
-    "found": Template("{X} and {Y} found the {thing}.", " Later {S} gave it to"),
+    "when": Template("When {X} {and} {Y} went to the {spot},", " {S} {gave} the {thing} to"),
+    "then": Template("Then {X} {and} {Y} met at the {spot},", " and {S} {gave} the {thing} to"),
+    "after": Template("After {X} {and} {Y} left the {spot},", " {S} {gave} the {thing} to"),
+    "while": Template("While {X} {and} {Y} were at the {spot},", " {S} {gave} the {thing} to"),
+    "because": Template("Because {X} {and} {Y} worked at the {spot},", " {S} {gave} the {thing} to"),
+    "friends": Template("{X} and {Y} were friends.", " One day {S} {gave} the {thing} to"),
+    "saw": Template("{X} saw {Y} at the {spot}.", " {S} {gave} the {thing} to"),
+    "with": Template("{X} walked to the {spot} with {Y}.", " There {S} {gave} the {thing} to"),
+    "found": Template("{X} {and} {Y} found the {thing}.", " Later {S} {gave} it to"),
     "talk": Template("{X} had a long talk with {Y}.", " Then {S} said goodbye to"),
-    "visit": Template("Yesterday {X} came to see {Y}.", " At the door {S} passed the {thing} to"),
-    "evening": Template("In the evening {X} and {Y} sat at the {spot}.", " {S} read the {thing} to"),
-    "until": Template("In the afternoon {X} and {Y} played at the {spot} until", " {S} gave the {thing} to", True),
-    "soon": Template("As soon as {X} and {Y} came to the {spot},", " {S} lent the {thing} to", True),
+    "visit": Template("Yesterday {X} came to see {Y}.", " At the door {S} {gave} the {thing} to"),
+    "evening": Template("In the evening {X} {and} {Y} sat at the {spot}.", " {S} {gave} the {thing} to"),
+    "until": Template("In the afternoon {X} {and} {Y} played at the {spot} until", " {S} {gave} the {thing} to", True),
+    "soon": Template("As soon as {X} {and} {Y} came to the {spot},", " {S} {gave} the {thing} to", True),
 }
 ORDERS = ("ABBA", "BABA")
 """ABBA names the receiver first, BABA the giver."""
 FILLERS = (
-    " The day was cold.", " It was late.", " The {animal} slept.", " The {spot} was full.", " Nobody was {feeling}.",
+    "The day was cold.", "It was late.", "The {animal} slept.", "The {spot} was full.", "Nobody was {feeling}.",
 )  # fmt: skip
+_GAVE = "gave handed sent showed sold brought threw offered passed read lent".split()
+_AND = ("and", "and", "and", "together with", "as well as")
+_KINDS_OF = "old new big small red green white black good heavy".split()
+_DESCRIBED, _OPENED, _FILLED_SHARE = 0.3, 0.25, 0.2
 PLAIN = (
-    "{X} gave the {thing} to {Y}.",
-    "Yesterday {X} sent the {thing} to {Y}.",
-    "At the {spot} {X} showed the {thing} to {Y}.",
-    "{X} was {feeling} and handed the {thing} to {Y}.",
+    "{X} {gave} the {thing} to {Y}.",
+    "Yesterday {X} {gave} the {thing} to {Y}.",
+    "At the {spot} {X} {gave} the {thing} to {Y}.",
+    "{X} was {feeling} and {gave} the {thing} to {Y}.",
 )
 ALONE = (
-    "When {X} came to the {spot}, {X} gave the {thing} to {them}.",
-    "{X} was at the {spot}. Then {X} showed the {thing} to {them}.",
-    "After {X} found the {thing}, {X} brought it to {them}.",
+    "When {X} came to the {spot}, {X} {gave} the {thing} to {them}.",
+    "{X} was at the {spot}. Then {X} {gave} the {thing} to {them}.",
+    "After {X} found the {thing}, {X} {gave} it to {them}.",
 )
 _THEM = ("them", "us", "me", "him", "her", "you")
 _IN_TEXTS = [name for name, template in TEMPLATES.items() if not template.set_aside]
@@ -68,9 +75,18 @@ _FILLED = [name for name in _IN_TEXTS if TEMPLATES[name].meeting.endswith(".")]
 
 def _words(rng: Rng) -> dict[str, str]:
     return {
-        "spot": common(rng, lex.SPOTS), "thing": common(rng, lex.THINGS), "animal": common(rng, lex.ANIMALS),
-        "feeling": common(rng, lex.FEELINGS), "them": pick(rng, _THEM),
+        "spot": _described(rng, lex.SPOTS), "thing": _described(rng, lex.THINGS), "animal": common(rng, lex.ANIMALS),
+        "feeling": common(rng, lex.FEELINGS), "them": pick(rng, _THEM), "gave": pick(rng, _GAVE),
+        "and": pick(rng, _AND),
     }  # fmt: skip
+
+
+def _described(rng: Rng, nouns: Sequence[str]) -> str:
+    """Return a noun, behind one adjective or two in some texts."""
+    words = [common(rng, nouns)]
+    while rng.random() < _DESCRIBED and len(words) < 3:
+        words.insert(0, pick(rng, [kind for kind in _KINDS_OF if kind not in words]))
+    return " ".join(words)
 
 
 def _receive(text: Text, person: str) -> Text:
@@ -87,9 +103,12 @@ def _check(what: str, given: str | None, known: list[str]) -> None:
 
 def _clauses(rng: Rng, kind: str, template: str, people: dict[str, str], filler: bool) -> Text:
     words, form = _words(rng) | people, TEMPLATES[template]
-    text = fill(Text(kind), form.meeting, words)
+    text = Text(kind)
+    if rng.random() < _OPENED:
+        fill(text, pick(rng, FILLERS), words).add(" ")
+    fill(text, form.meeting, words)
     if filler:
-        fill(text, pick(rng, FILLERS), words)
+        fill(text.add(" "), pick(rng, FILLERS), words)
     return fill(text, form.giving, words)
 
 
@@ -124,7 +143,7 @@ def sample(
 
 
 def _two(rng: Rng) -> Text:
-    return sample(rng, filler=bool(rng.random() < 0.2))
+    return sample(rng, filler=bool(rng.random() < _FILLED_SHARE))
 
 
 def _third(rng: Rng) -> Text:

@@ -85,9 +85,33 @@ def test_plain_texts_repeat_nobody_and_texts_of_one_name_repeat_it(documents):
     assert all(len(set(names(t))) == 1 and len(names(t)) == 2 for t in alone)
 
 
+def sentences_between(text):
+    (_, met, _), (gives, _, _) = text.people[1:3]
+    return text.text[met:gives].count(".")
+
+
 def test_some_texts_have_a_sentence_between(two):
-    with_three = [t for t in two if t.text.count(".") == 3]
-    assert 0.15 < len(with_three) / len(two) < 0.25
+    with_two = [t for t in two if sentences_between(t) == 2]
+    assert 0.15 < len(with_two) / len(two) < 0.25
+
+
+def test_the_distance_of_the_names_does_not_tell_the_template(two):
+    """A receiver at a fixed distance could be named without looking who gives."""
+    words = {}
+    for t in two:
+        (_, _, _), (_, second, _), (third, _, _), _ = t.people
+        words.setdefault(t.labels["template"], Counter())[t.text[second:third].count(" ")] += 1
+        words.setdefault("before " + t.labels["template"], Counter())[t.text[: t.people[0][0]].count(" ")] += 1
+    for counted in words.values():
+        assert counted.most_common(1)[0][1] < 0.85 * counted.total()
+
+
+def test_every_meeting_goes_with_every_verb(two):
+    verbs = {}
+    for t in two:
+        said = set(t.text.split()) & set(ioi._GAVE)
+        verbs.setdefault(t.labels["template"], set()).update(said)
+    assert all(seen == set(ioi._GAVE) for template, seen in verbs.items() if template != "talk")
 
 
 def test_who_gives_does_not_depend_on_how_common_a_name_is(two):
@@ -112,7 +136,7 @@ def test_a_sample_is_of_the_template_and_order_asked_for(template, order):
 
 def test_a_sample_with_a_filler_has_a_sentence_more():
     rng = np.random.default_rng(2)
-    assert all(ioi.sample(rng, filler=True).text.count(".") == 3 for _ in range(100))
+    assert all(sentences_between(ioi.sample(rng, filler=True)) == 2 for _ in range(100))
     with pytest.raises(InvalidInput, match="takes no filler"):
         ioi.sample(rng, "when", filler=True)
 
