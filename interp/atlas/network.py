@@ -19,10 +19,10 @@ class NetworkConfig:
     """Sizes of the network."""
 
     vocab_size: int = 5120
-    d_model: int = 160
+    d_model: int = 192
     n_layers: int = 6
-    n_heads: int = 5
-    d_mlp: int = 480
+    n_heads: int = 6
+    d_mlp: int = 512
     n_ctx: int = 128
     rope_theta: float = 10000.0
     eps: float = 1e-5

@@ -2,35 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from interp.atlas.facts import Facts, load_facts
 
 SAE_TEXT_SEED = 2_000_003
 TWIN = "-random"
 """Behind the name of a model: its random-weights twin."""
+COMPARED: dict[str, dict[str, Any]] = {
+    "topk": {"k": 16},
+    "matryoshka": {"k": 16},
+    "gba": {"l0_budget": 32.0, "lowest": 0.003, "n_groups": 4},
+    "matching_pursuit": {"max_iterations": 16},
+}
+"""Architectures that are trained at one site each, so that they can be compared: name -> options."""
 
 
 @dataclass(frozen=True)
 class SaePlan:
-    """Settings of the SAEs of one model."""
+    """Settings of the SAEs of one model: one at each component of each layer, and more at one site."""
 
-    sites: tuple[str, ...]
-    """One SAE each."""
-    control: str
-    """Site of the SAE of the random-weights twin."""
-    d_sae: int = 2048
-    k: int = 16
+    n_layers: int
+    compared_layer: int
+    """Layer at whose resid_post every architecture of `compared` and every seed is trained."""
+    arch: str = "topk"
+    options: Mapping[str, Any] = field(default_factory=lambda: {"k": 16})
+    widths: Mapping[str, int] = field(default_factory=lambda: {"resid_post": 2048, "z": 1024, "mlp_out": 1024})
+    """Component -> number of latents."""
+    compared: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: dict(COMPARED))
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the SAE at the compared site; all others have the first."""
     tokens: int = 1_500_000
     eval_rows: int = 512
     """Texts held out for the evaluation."""
     batch_size: int = 1024
     buffer: int = 65_536
     """Vectors in the mixing buffer."""
-    seed: int = 0
+    checkpoint_every: int = 500
+
+    @property
+    def compared_site(self) -> str:
+        """The site at which architectures and seeds are compared."""
+        return f"resid_post.{self.compared_layer}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """SAEs of one model and seed that are trained on one stream: name of each -> words of `SaeJob`."""
+
+    weights: Literal["trained", "random"]
+    seed: int
+    jobs: Mapping[str, Mapping[str, Any]]
+
+
+def groups(plan: SaePlan) -> list[Group]:
+    """Return what is trained together.
+
+    Names are sites ("z.3"); behind the site of the comparison stands what is different ("resid_post.2-gba",
+    "resid_post.2-seed1"). The twin has one SAE at each component of the compared layer.
+    """
+    first, *seeds = plan.seeds
+    at, width = plan.compared_site, plan.widths["resid_post"]
+    others = {
+        f"{at}-{arch}": {"site": at, "d_sae": width, "arch": arch, "options": dict(options)}
+        for arch, options in plan.compared.items()
+        if arch != plan.arch
+    }
+    out = [Group("trained", first, _at_layer(plan, layer)) for layer in range(plan.n_layers)]
+    out += [Group("trained", seed, {f"{at}-seed{seed}": _job(plan, at)}) for seed in seeds]
+    out += [Group("trained", first, others)] if others else []
+    return [*out, Group("random", first, _at_layer(plan, plan.compared_layer))]
+
+
+def _at_layer(plan: SaePlan, layer: int) -> dict[str, dict[str, Any]]:
+    return {f"{component}.{layer}": _job(plan, f"{component}.{layer}") for component in plan.widths}
+
+
+def _job(plan: SaePlan, site: str) -> dict[str, Any]:
+    width = plan.widths[site.partition(".")[0]]
+    return {"site": site, "d_sae": width, "arch": plan.arch, "options": dict(plan.options)}
 
 
 @dataclass(frozen=True)
@@ -45,32 +100,55 @@ class FreshTexts:
 
 
 def train_saes(
-    model_folder: Path, target: Path, plan: SaePlan, *, say: Callable[[str], None], progress: bool = True
+    model_folder: Path,
+    target: Path,
+    plan: SaePlan,
+    *,
+    say: Callable[[str], None],
+    device: str = "cpu",
+    workers: int = 1,
+    progress: bool = True,
 ) -> list[Path]:
-    """Train the SAEs of a model folder into `target`/<model>/<site>, and of its twin into `target`/<model>-random.
+    """Train the SAEs of a model folder into `target`/<model>/<name>, those of its twin into `target`/<model>-random.
 
-    Finished ones are kept, an interrupted one goes on. Returns the folder of each SAE.
+    Finished ones are kept, interrupted ones go on. Returns the folder of each SAE.
 
     Args:
         say: is given a line when an SAE is done.
+        device: where models and SAEs compute.
+        workers: processes that train a group each; worth it on a GPU, which one group does not fill.
     """
-    from interp.models import load_model
-    from interp.sae import train_sae_on_model
+    calls = [(model_folder, target, plan, group, device, progress) for group in groups(plan)]
+    if workers == 1:
+        return _told(map(_train_group, calls), say)
+    with ProcessPoolExecutor(min(workers, len(calls)), get_context("spawn")) as pool:
+        return _told(pool.map(_train_group, calls), say)
 
-    texts = FreshTexts(load_facts(model_folder))
-    both: tuple[tuple[Literal["trained", "random"], tuple[str, ...]], ...]
-    both = (("trained", plan.sites), ("random", (plan.control,)))
+
+def _told(results: Iterator[list[tuple[Path, float]]], say: Callable[[str], None]) -> list[Path]:
     out = []
-    for weights, sites in both:
-        model = load_model(model_folder, weights=weights, seed=0, device="cpu")
-        for site in sites:
-            path = target / (model.name + (TWIN if weights == "random" else "")) / site
-            trained = train_sae_on_model(
-                model, texts, site, d_sae=plan.d_sae, k=plan.k, tokens=plan.tokens, seed=plan.seed, out=path,
-                eval_rows=plan.eval_rows, batch_size=plan.batch_size, buffer=plan.buffer, progress=progress,
-                overwrite=True,
-            )  # fmt: skip
-            fvu = trained.evaluation.set_index("metric")["value"]["fvu"]
-            say(f"SAE {path.parent.name}/{site}: {fvu:.3f} of the variance unexplained")
+    for trained in results:
+        for path, fvu in trained:
+            say(f"SAE {path.parent.name}/{path.name}: {fvu:.3f} of the variance unexplained")
             out.append(path)
     return out
+
+
+def _train_group(call: tuple[Path, Path, SaePlan, Group, str, bool]) -> list[tuple[Path, float]]:
+    from interp.models import load_model
+    from interp.sae import SaeJob
+    from interp.sae import train_saes as train_together
+
+    model_folder, target, plan, group, device, progress = call
+    model = load_model(model_folder, weights=group.weights, seed=0, device=device)
+    trained = train_together(
+        model, FreshTexts(load_facts(model_folder)), {name: SaeJob(**job) for name, job in group.jobs.items()},
+        tokens=plan.tokens, seed=group.seed, out=target / (model.name + (TWIN if group.weights == "random" else "")),
+        eval_rows=plan.eval_rows, batch_size=plan.batch_size, buffer=plan.buffer, progress=progress, overwrite=True,
+        checkpoint_every=plan.checkpoint_every, device=device,
+    )  # fmt: skip
+    return [(sae.path, _fvu(sae.evaluation)) for sae in trained.values()]
+
+
+def _fvu(evaluation: Any) -> float:
+    return float(evaluation.set_index("metric")["value"]["fvu"])

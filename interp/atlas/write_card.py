@@ -107,7 +107,10 @@ def _latents(model: Any, twin: Any, corpus: Any, saes: Path, effort: Effort) -> 
 def _saes(folder: Path) -> dict[str, SAE]:
     from interp.sae import load_sae
 
-    paths = sorted(path for path in folder.glob("*") if (path / "cfg.json").is_file())
+    # of the residual stream, one a layer; those that differ in seed or architecture are judged by cards of their own
+    paths = sorted(
+        path for path in folder.glob("resid_post.*") if "-" not in path.name and (path / "cfg.json").is_file()
+    )
     return {f"{folder.name}/{path.name}": load_sae(path) for path in paths}
 
 

@@ -26,7 +26,8 @@ from interp.sae import load_sae
 from interp.sae.fit import check_fit
 from interp.store import verify_folder, write_folder
 
-SITES = ("resid_post.0", "resid_post.1")
+SAES = ("resid_post.0", "resid_post.1", "z.0", "z.1", "resid_post.0-seed1", "resid_post.0-matching_pursuit")
+FOLDERS = {*(f"atlas/{name}" for name in SAES), "atlas-random/resid_post.0", "atlas-random/z.0"}
 
 
 ROWS = [
@@ -44,7 +45,18 @@ def plan(seed: int = 0) -> Plan:
     return Plan(
         TrainConfig(tokens=12 * 8 * 64, batch_rows=8, seed=seed, n_cities=260, eval_every=6, checkpoint_every=4),
         NetworkConfig(vocab_size=600, d_model=32, n_layers=2, n_heads=2, d_mlp=48, n_ctx=64),
-        SaePlan(SITES, SITES[0], d_sae=48, k=3, tokens=2048, eval_rows=16, batch_size=128, buffer=1024),
+        SaePlan(
+            n_layers=2,
+            compared_layer=0,
+            options={"k": 3},
+            widths={"resid_post": 48, "z": 32},
+            compared={"topk": {"k": 3}, "matching_pursuit": {"max_iterations": 3}},
+            seeds=(0, 1),
+            tokens=2048,
+            eval_rows=16,
+            batch_size=128,
+            buffer=1024,
+        ),
         Effort(n=4, n_train_rows=40, n_fresh_rows=4, n_pairs=8, n_exercises=2, permutations=19),
         n_texts=1200,
     )
@@ -97,7 +109,7 @@ def test_a_build_runs_every_stage_and_says_so(whole):
     assert table["stage"].tolist() == ["tokenizer", "training", "model", "saes", "card"]
     assert set(table["state"]) == {"done"}
     assert any("step 12 of 12" in line for line in said)
-    assert sum(line.startswith("SAE atlas") for line in said) == 3
+    assert sum(line.startswith("SAE atlas") for line in said) == len(SAES) + 2
 
 
 def test_finished_stages_are_kept(copy, monkeypatch):
@@ -180,10 +192,12 @@ def test_an_unknown_stage_is_answered_with_the_nearest(tmp_path):
 
 def test_the_built_saes_fit_the_built_model(whole):
     model = load_model(whole[0] / "atlas", device="cpu")
-    for site in SITES:
+    assert {path.name for path in (whole[0] / "saes" / "atlas").iterdir()} == set(SAES)
+    for site in SAES:
         assert check_fit(model, load_sae(whole[0] / "saes" / "atlas" / site)).mismatches == ()
     twin = load_model(whole[0] / "atlas", weights="random", device="cpu")
-    assert check_fit(twin, load_sae(whole[0] / "saes" / "atlas-random" / SITES[0])).mismatches == ()
+    for site in ("resid_post.0", "z.0"):
+        assert check_fit(twin, load_sae(whole[0] / "saes" / "atlas-random" / site)).mismatches == ()
 
 
 def test_the_readme_has_every_row_of_the_card_and_what_the_model_is(whole):
@@ -215,7 +229,7 @@ def test_the_small_build_measures_a_whole_card(tmp_path):
 
 def test_a_whole_build_is_verified_file_by_file_and_figure_by_figure(whole):
     names = verify_files(whole[0] / "atlas", whole[0] / "saes")
-    assert names["name"].tolist() == ["atlas", "atlas/resid_post.0", "atlas/resid_post.1", "atlas-random/resid_post.0"]
+    assert set(names["name"]) == {"atlas", *FOLDERS}
     table = verify_figures(whole[0] / "atlas")
     assert len(table) == 4
     assert set(table["state"]) == {"ok"}
@@ -242,10 +256,10 @@ def test_an_installed_build_replaces_model_and_saes_and_removes_what_fits_no_mor
     install(whole[0], tmp_path)
     assert weights(tmp_path) == weights(whole[0])
     assert load_model(f"{tmp_path / 'atlas'}@step{card(tmp_path)['checkpoints'][0]['step']}").n_layers == 2
-    shutil.copytree(tmp_path / "saes" / "atlas" / SITES[0], tmp_path / "saes" / "atlas" / "resid_post.7")
+    shutil.copytree(tmp_path / "saes" / "atlas" / SAES[0], tmp_path / "saes" / "atlas" / "resid_post.7")
     install(whole[0], tmp_path)
     found = {p.parent.relative_to(tmp_path / "saes").as_posix() for p in (tmp_path / "saes").glob("*/*/cfg.json")}
-    assert found == {"atlas/resid_post.0", "atlas/resid_post.1", "atlas-random/resid_post.0"}
+    assert found == FOLDERS
 
 
 def test_a_build_without_a_card_is_not_installed(copy, tmp_path):
@@ -264,7 +278,11 @@ def test_the_plans_differ_in_size_and_follow_seed_and_tokens():
     full, small = full_plan(tokens=123, seed=4), small_plan(tokens=456, seed=5)
     assert (full.train.tokens, full.train.seed, small.train.tokens, small.train.seed) == (123, 4, 456, 5)
     assert full.network == NetworkConfig()
-    assert full.saes.sites == tuple(f"resid_post.{layer}" for layer in range(full.network.n_layers))
+    assert full.saes.n_layers == full.network.n_layers
+    on_gpu = full_plan(device="cuda")
+    assert on_gpu.train.tokens > 10 * full_plan().train.tokens
+    assert on_gpu.network == full.network
+    assert sum(share for share, _ in on_gpu.train.phases) == pytest.approx(1)
     assert small.network.d_model < full.network.d_model
     assert json.loads(json.dumps(full.to_dict())) == full.to_dict()
     assert module.STAGES[-1] == "card"
