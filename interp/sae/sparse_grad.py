@@ -78,16 +78,18 @@ def topk_step(
     error = y_hat - (x if target is None else target)
     scale = 1.0 / error.numel()
     residual = error.square().sum().double()
-    parts = [_Part(values, indices, error * (2.0 * scale))]
     loss = residual * scale
+    gradient = error * (2.0 * scale)
+    grads = _gradients(weights["W_dec"], rows, values, indices, gradient)
     if aux is not None:
-        part, term = _aux_part(pre, -error, weights["W_dec"], aux, scale)
-        parts.append(part)
-        loss = loss + term
-    grads = _gradients(weights, rows, parts, apply_b_dec)
-    grads["b_dec"] += parts[0].gradient.sum(dim=0)  # the AuxK reconstruction has no bias
+        loss = loss + _add_aux(grads, pre, rows, -error, weights["W_dec"], aux, scale)
+    # the AuxK reconstruction has no bias and no skipped part
+    grads["b_dec"] = gradient.sum(dim=0)
+    if apply_b_dec:
+        grads["b_dec"] -= weights["W_enc"] @ grads["b_enc"]
     if "W_skip" in weights:
-        grads["W_skip"] = parts[0].gradient.T @ x  # and no skipped part
+        grads["W_skip"] = gradient.T @ x
+    grads["W_enc"] = grads["W_enc"].T.contiguous()
     on = values > 0
     return Step(loss, grads, residual, marked(indices, on, pre.shape[1]), on.sum())
 
@@ -114,45 +116,41 @@ def add_rows(out: Tensor, index: Tensor, rows: Tensor) -> None:
         out.index_add_(0, index, rows)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Latents in use (values, indices [batch, k]) and the gradient of the loss in their reconstruction."""
+def _gradients(W_dec: Tensor, rows: Tensor, values: Tensor, indices: Tensor, gradient: Tensor) -> Weights:
+    """Return the gradients of W_enc (transposed, [d_sae, d_in]), b_enc and W_dec, from that of the reconstruction."""
+    by_latent = _Transposed(indices, len(W_dec))
+    d_pre = _value_gradient(values, indices, gradient, W_dec) * (values > 0)
+    return {
+        "W_enc": by_latent.weighted_sum(d_pre, rows),
+        "b_enc": by_latent.weighted_sum(d_pre, rows.new_ones(len(rows), 1))[:, 0],
+        "W_dec": by_latent.weighted_sum(values, gradient),
+    }
 
-    values: Tensor
-    indices: Tensor
-    gradient: Tensor
 
+def _add_aux(grads: Weights, pre: Tensor, rows: Tensor, error: Tensor, W_dec: Tensor, aux: Aux, scale: float) -> Tensor:
+    """Add the gradients of the AuxK term to those of `_gradients`, and return the term.
 
-def _aux_part(pre: Tensor, error: Tensor, W_dec: Tensor, aux: Aux, scale: float) -> tuple[_Part, Tensor]:
-    k = min(aux.k, len(aux.dead))
-    values, local = torch.topk(pre[:, aux.dead], k, dim=1, sorted=False)
-    values, indices = values.relu(), aux.dead[local]
-    miss = decode_sparse(values, indices, W_dec) - error
+    Dense over the dead latents: a row uses hundreds of them, so that lists of indices would move more bytes.
+    """
+    dead_pre, dead_rows = pre[:, aux.dead], W_dec[aux.dead]
+    values, used = torch.topk(dead_pre, min(aux.k, len(aux.dead)), dim=1, sorted=False)
+    latents = torch.zeros_like(dead_pre).scatter_(1, used, values.relu())
+    miss = latents @ dead_rows - error
     weight = aux.weight * scale
-    return _Part(values, indices, miss * (2.0 * weight)), miss.square().sum().double() * weight
+    gradient = miss * (2.0 * weight)
+    d_pre = (gradient @ dead_rows.T) * (latents > 0)
+    grads["W_enc"][aux.dead] += d_pre.T @ rows
+    grads["b_enc"][aux.dead] += d_pre.sum(dim=0)
+    grads["W_dec"][aux.dead] += latents.T @ gradient
+    return miss.square().sum().double() * weight
 
 
-def _gradients(weights: Weights, rows: Tensor, parts: list[_Part], apply_b_dec: bool) -> Weights:
-    d_sae, d_out = weights["W_dec"].shape
-    grads = {"W_enc": rows.new_zeros(d_sae, rows.shape[1]), "b_enc": rows.new_zeros(d_sae)}
-    grads["W_dec"] = rows.new_zeros(d_sae, d_out)
-    for part in parts:
-        by_latent = _Transposed(part.indices, d_sae)
-        d_pre = _value_gradient(part, weights["W_dec"]) * (part.values > 0)
-        grads["W_dec"] += by_latent.weighted_sum(part.values, part.gradient)
-        grads["W_enc"] += by_latent.weighted_sum(d_pre, rows)
-        grads["b_enc"] += by_latent.weighted_sum(d_pre, rows.new_ones(len(rows), 1))[:, 0]
-    grads["b_dec"] = -(weights["W_enc"] @ grads["b_enc"]) if apply_b_dec else rows.new_zeros(d_out)
-    grads["W_enc"] = grads["W_enc"].T.contiguous()
-    return grads
-
-
-def _value_gradient(part: _Part, W_dec: Tensor) -> Tensor:
+def _value_gradient(values: Tensor, indices: Tensor, gradient: Tensor, W_dec: Tensor) -> Tensor:
     """Return gradient . W_dec[index] for every latent in use, [batch, k]."""
-    values = part.values.detach().requires_grad_()
+    values = values.detach().requires_grad_()
     with torch.enable_grad():  # embedding_bag's own backward gathers without a [batch, k, d_in] copy
-        out = decode_sparse(values, part.indices, W_dec)
-    return torch.autograd.grad(out, values, part.gradient)[0]
+        out = decode_sparse(values, indices, W_dec)
+    return torch.autograd.grad(out, values, gradient)[0]
 
 
 class _Transposed:
