@@ -207,7 +207,9 @@ def _files(folder: Path, stage: str) -> Iterable[Path]:
         named = [folder / name for name in ("checkpoint.npz", "log.jsonl", "settings.json")]
         return [*named, *sorted((folder / "kept").glob("*.npz"))]
     if stage == "saes":
-        return sorted(path for path in (folder / "saes").rglob("*") if path.is_file())
+        # a card may be added to an SAE later, and its manifest changes with it
+        found = (path for path in (folder / "saes").rglob("*") if path.is_file() and path.name not in _CARD_FILES)
+        return sorted(found)
     model = sorted(path for path in (folder / "atlas").rglob("*") if path.is_file())
     return [path for path in model if (path.name in _CARD_FILES) == (stage == "card")]
 

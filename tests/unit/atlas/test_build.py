@@ -185,6 +185,13 @@ def test_a_finished_training_without_a_record_is_taken_over(whole, copy):
     assert (copy / "checkpoint.npz").read_bytes() == before
 
 
+def test_a_card_added_to_an_sae_leaves_the_build_as_finished_as_it_was(copy):
+    folder = copy / "saes" / "atlas" / SAES[0]
+    files = {name: (folder / name).read_bytes() for name in verify_folder(folder)["files"]}
+    write_folder(folder, files | {"card.json": b"{}", "README.md": b"# card"}, overwrite=True)
+    assert set(build(copy, plan())["state"]) == {"kept"}
+
+
 def test_an_unknown_stage_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(InvalidInput, match="Nearest: training"):
         build(tmp_path, plan(), until="train")
