@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from interp.stats.local_autocorrelation import LocalMoranResult, local_moran_i
     from interp.stats.moran_graph import MoranGraph
     from interp.stats.pvalues import pearson3_p, permutation_p, resolve_p
+    from interp.stats.ridge import leave_group_out, leave_one_out, ridge_path
+    from interp.stats.ridge_stream import RidgeGram
     from interp.stats.seeds import permutation_indices
 
 _HOME = {
     "LocalMoranResult": "interp.stats.local_autocorrelation",
     "MoranGraph": "interp.stats.moran_graph",
     "MoranResult": "interp.stats.autocorrelation",
+    "RidgeGram": "interp.stats.ridge_stream",
     "benjamini_hochberg": "interp.stats.corrections",
+    "leave_group_out": "interp.stats.ridge",
+    "leave_one_out": "interp.stats.ridge",
     "local_moran_i": "interp.stats.local_autocorrelation",
     "min_p": "interp.stats.corrections",
     "moran_i": "interp.stats.autocorrelation",
@@ -28,13 +33,17 @@ _HOME = {
     "permutation_indices": "interp.stats.seeds",
     "permutation_p": "interp.stats.pvalues",
     "resolve_p": "interp.stats.pvalues",
+    "ridge_path": "interp.stats.ridge",
 }
 
 __all__ = [
     "LocalMoranResult",
     "MoranGraph",
     "MoranResult",
+    "RidgeGram",
     "benjamini_hochberg",
+    "leave_group_out",
+    "leave_one_out",
     "local_moran_i",
     "min_p",
     "moran_i",
@@ -42,6 +51,7 @@ __all__ = [
     "permutation_indices",
     "permutation_p",
     "resolve_p",
+    "ridge_path",
 ]
 
 
