@@ -11,19 +11,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interp.stats.autocorrelation import MoranResult, moran_i
     from interp.stats.corrections import benjamini_hochberg, min_p
+    from interp.stats.geary import geary_c
+    from interp.stats.getis_ord import LocalGResult, getis_ord_g, getis_ord_local
+    from interp.stats.join_counts import JoinCounts, count_joins
     from interp.stats.local_autocorrelation import LocalMoranResult, local_moran_i
     from interp.stats.moran_graph import MoranGraph
+    from interp.stats.multinomial import Multinomial, fit_multinomial
     from interp.stats.pvalues import pearson3_p, permutation_p, resolve_p
     from interp.stats.ridge import leave_group_out, leave_one_out, ridge_path
     from interp.stats.ridge_stream import RidgeGram
     from interp.stats.seeds import permutation_indices
+    from interp.stats.spatial_test import SpatialTest
 
 _HOME = {
+    "JoinCounts": "interp.stats.join_counts",
+    "LocalGResult": "interp.stats.getis_ord",
     "LocalMoranResult": "interp.stats.local_autocorrelation",
     "MoranGraph": "interp.stats.moran_graph",
     "MoranResult": "interp.stats.autocorrelation",
+    "Multinomial": "interp.stats.multinomial",
     "RidgeGram": "interp.stats.ridge_stream",
+    "SpatialTest": "interp.stats.spatial_test",
     "benjamini_hochberg": "interp.stats.corrections",
+    "count_joins": "interp.stats.join_counts",
+    "fit_multinomial": "interp.stats.multinomial",
+    "geary_c": "interp.stats.geary",
+    "getis_ord_g": "interp.stats.getis_ord",
+    "getis_ord_local": "interp.stats.getis_ord",
     "leave_group_out": "interp.stats.ridge",
     "leave_one_out": "interp.stats.ridge",
     "local_moran_i": "interp.stats.local_autocorrelation",
@@ -37,11 +51,20 @@ _HOME = {
 }
 
 __all__ = [
+    "JoinCounts",
+    "LocalGResult",
     "LocalMoranResult",
     "MoranGraph",
     "MoranResult",
+    "Multinomial",
     "RidgeGram",
+    "SpatialTest",
     "benjamini_hochberg",
+    "count_joins",
+    "fit_multinomial",
+    "geary_c",
+    "getis_ord_g",
+    "getis_ord_local",
     "leave_group_out",
     "leave_one_out",
     "local_moran_i",
