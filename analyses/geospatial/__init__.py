@@ -13,6 +13,7 @@ from analyses.geospatial.moran import local_moran, moran
 
 if TYPE_CHECKING:
     from analyses.geospatial.activations import PlaceActivations, placename_activations
+    from analyses.geospatial.global_tests import geary, getis_ord, join_counts
     from analyses.geospatial.places import load_places
     from analyses.geospatial.prompts import Prompts, make_prompts
     from analyses.geospatial.run import autocorrelation_study
@@ -25,6 +26,9 @@ _HOME = {
     "SpatialWeights": "analyses.geospatial.weights",
     "StudyConfig": "analyses.geospatial.study",
     "autocorrelation_study": "analyses.geospatial.run",
+    "geary": "analyses.geospatial.global_tests",
+    "getis_ord": "analyses.geospatial.global_tests",
+    "join_counts": "analyses.geospatial.global_tests",
     "load_places": "analyses.geospatial.places",
     "make_prompts": "analyses.geospatial.prompts",
     "placename_activations": "analyses.geospatial.activations",
@@ -37,6 +41,9 @@ __all__ = [
     "SpatialWeights",
     "StudyConfig",
     "autocorrelation_study",
+    "geary",
+    "getis_ord",
+    "join_counts",
     "load_places",
     "local_moran",
     "make_prompts",

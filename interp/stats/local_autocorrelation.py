@@ -49,7 +49,7 @@ class LocalMoranResult:
 
 
 @dataclass(frozen=True)
-class _Draws:
+class Draws:
     """Random subsets for the places that have `size` neighbours, and which draws each of these places is in.
 
     `places`: their positions; `chosen`: (draw, size); `draw`, `place`: the pairs to leave out, `place` counting
@@ -87,7 +87,7 @@ def local_moran_i(X: Any, W: Any, *, permutations: int = 9999, seed: int = 0, mi
     if permutations < 1:
         raise InvalidInput(f"permutations={permutations}; a local test needs at least 1, better 9999.")
     islands = np.diff(csr.indptr) == 0
-    draws = _draws(csr, permutations, check_seed(seed))
+    draws = conditional_draws(csr, permutations, check_seed(seed))
     shape = (n, columns.status.size)
     values, lags, p = (np.full(shape, np.nan) for _ in range(3))
     quadrant, n_perm = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.int64)
@@ -98,7 +98,7 @@ def local_moran_i(X: Any, W: Any, *, permutations: int = 9999, seed: int = 0, mi
         status[flat, f] = "at_mean"
         status[islands, f] = "island"
         lag = csr @ z
-        at_least, at_most, total = _tails(z, lag, draws)
+        at_least, at_most, total = conditional_tails(z, lag, draws)
         status[(status[:, f] == "ok") & (total == 0), f] = "no_draws"
         ok = status[:, f] == "ok"
         values[ok, f] = ((n - 1) / n * z * lag)[ok]
@@ -109,7 +109,7 @@ def local_moran_i(X: Any, W: Any, *, permutations: int = 9999, seed: int = 0, mi
     return LocalMoranResult(values, lags, p, quadrant, n_perm, status, int(seed))
 
 
-def _draws(csr: Any, permutations: int, seed: int) -> list[_Draws]:
+def conditional_draws(csr: Any, permutations: int, seed: int) -> list[Draws]:
     """Group places by their number of neighbours; a place with fewer uses the first of the same draws."""
     n, degree = csr.shape[0], np.diff(csr.indptr)
     if degree.max() > n - 2:
@@ -127,12 +127,12 @@ def _draws(csr: Any, permutations: int, seed: int) -> list[_Draws]:
         weight = csr.data[csr.indptr[places][:, None] + np.arange(size)]
         equal = np.ptp(weight, axis=1) <= 1e-12 * np.abs(weight).max(axis=1)
         equal &= weight[:, 0] > 0
-        groups.append(_Draws(places, chosen, draw, position[chosen[draw, column]], equal, weight))
+        groups.append(Draws(places, chosen, draw, position[chosen[draw, column]], equal, weight))
     return groups
 
 
-def _tails(z: np.ndarray, lag: np.ndarray, groups: list[_Draws]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each place: draws with a lag at least, and at most, the observed one, and how many draws leave it out."""
+def conditional_tails(z: np.ndarray, lag: np.ndarray, groups: list[Draws]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each place: draws with a lag at least, and at most, the observed one, and draws that leave it out."""
     at_least, at_most, total = (np.zeros(z.size, dtype=np.int64) for _ in range(3))
     tie = _TIE * float(np.abs(z).max())
     for group in groups:
@@ -146,7 +146,7 @@ def _tails(z: np.ndarray, lag: np.ndarray, groups: list[_Draws]) -> tuple[np.nda
 
 
 def _equal_tails(
-    drawn: np.ndarray, lag: np.ndarray, group: _Draws, mine: np.ndarray, tie: float
+    drawn: np.ndarray, lag: np.ndarray, group: Draws, mine: np.ndarray, tie: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours that weigh the same: one sorted list of sums serves every place."""
     sums = drawn.sum(axis=1)
@@ -164,7 +164,7 @@ def _equal_tails(
 
 
 def _weighted_tails(
-    drawn: np.ndarray, lag: np.ndarray, group: _Draws, mine: np.ndarray, tie: float
+    drawn: np.ndarray, lag: np.ndarray, group: Draws, mine: np.ndarray, tie: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours that do not: the lag of every draw for every place, some places at a time."""
     at_least, at_most = (np.zeros(lag.size, dtype=np.int64) for _ in range(2))
