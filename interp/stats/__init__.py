@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.stats.autocorrelation import MoranResult, moran_i
+    from interp.stats.control_task import control_labels
     from interp.stats.corrections import benjamini_hochberg, min_p
+    from interp.stats.description_length import OnlineCode, online_code
+    from interp.stats.erasure import Eraser, leace, mean_projection, random_projection
     from interp.stats.geary import geary_c
     from interp.stats.getis_ord import LocalGResult, getis_ord_g, getis_ord_local
     from interp.stats.join_counts import JoinCounts, count_joins
+    from interp.stats.label_variance import variance_explained
     from interp.stats.local_autocorrelation import LocalMoranResult, local_moran_i
     from interp.stats.moran_graph import MoranGraph
     from interp.stats.multinomial import Multinomial, fit_multinomial
+    from interp.stats.nearest_means import MassMean, mass_mean
     from interp.stats.pvalues import pearson3_p, permutation_p, resolve_p
     from interp.stats.ridge import leave_group_out, leave_one_out, ridge_path
     from interp.stats.ridge_stream import RidgeGram
@@ -24,57 +29,77 @@ if TYPE_CHECKING:
     from interp.stats.spatial_test import SpatialTest
 
 _HOME = {
+    "Eraser": "interp.stats.erasure",
     "JoinCounts": "interp.stats.join_counts",
     "LocalGResult": "interp.stats.getis_ord",
     "LocalMoranResult": "interp.stats.local_autocorrelation",
+    "MassMean": "interp.stats.nearest_means",
     "MoranGraph": "interp.stats.moran_graph",
     "MoranResult": "interp.stats.autocorrelation",
     "Multinomial": "interp.stats.multinomial",
+    "OnlineCode": "interp.stats.description_length",
     "RidgeGram": "interp.stats.ridge_stream",
     "SpatialTest": "interp.stats.spatial_test",
     "benjamini_hochberg": "interp.stats.corrections",
+    "control_labels": "interp.stats.control_task",
     "count_joins": "interp.stats.join_counts",
     "fit_multinomial": "interp.stats.multinomial",
     "geary_c": "interp.stats.geary",
     "getis_ord_g": "interp.stats.getis_ord",
     "getis_ord_local": "interp.stats.getis_ord",
+    "leace": "interp.stats.erasure",
     "leave_group_out": "interp.stats.ridge",
     "leave_one_out": "interp.stats.ridge",
     "local_moran_i": "interp.stats.local_autocorrelation",
+    "mass_mean": "interp.stats.nearest_means",
+    "mean_projection": "interp.stats.erasure",
     "min_p": "interp.stats.corrections",
     "moran_i": "interp.stats.autocorrelation",
+    "online_code": "interp.stats.description_length",
     "pearson3_p": "interp.stats.pvalues",
     "permutation_indices": "interp.stats.seeds",
     "permutation_p": "interp.stats.pvalues",
+    "random_projection": "interp.stats.erasure",
     "resolve_p": "interp.stats.pvalues",
     "ridge_path": "interp.stats.ridge",
+    "variance_explained": "interp.stats.label_variance",
 }
 
 __all__ = [
+    "Eraser",
     "JoinCounts",
     "LocalGResult",
     "LocalMoranResult",
+    "MassMean",
     "MoranGraph",
     "MoranResult",
     "Multinomial",
+    "OnlineCode",
     "RidgeGram",
     "SpatialTest",
     "benjamini_hochberg",
+    "control_labels",
     "count_joins",
     "fit_multinomial",
     "geary_c",
     "getis_ord_g",
     "getis_ord_local",
+    "leace",
     "leave_group_out",
     "leave_one_out",
     "local_moran_i",
+    "mass_mean",
+    "mean_projection",
     "min_p",
     "moran_i",
+    "online_code",
     "pearson3_p",
     "permutation_indices",
     "permutation_p",
+    "random_projection",
     "resolve_p",
     "ridge_path",
+    "variance_explained",
 ]
 
 

@@ -17,7 +17,7 @@ from interp.errors import InvalidInput
 from interp.stats.ridge import RidgeBasis, decompose
 
 _NEWTON, _CONJUGATE, _HALVINGS = 60, 200, 30
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-11
 _NO_CURVATURE = 1e-12
 
 
@@ -26,7 +26,7 @@ class Multinomial:
     """Fitted regressions for b problems: coef [b, d, c], intercept [b, c]; c is 1 for two classes, else their number.
 
     Args:
-        converged: bool [b], the gradient is 0 to 1e-9.
+        converged: bool [b], the gradient is 0 to 1e-8.
     """
 
     coef: np.ndarray
