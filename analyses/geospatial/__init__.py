@@ -14,6 +14,7 @@ from analyses.geospatial.moran import local_moran, moran
 if TYPE_CHECKING:
     from analyses.geospatial.activations import PlaceActivations, placename_activations
     from analyses.geospatial.global_tests import geary, getis_ord, join_counts
+    from analyses.geospatial.pair_tests import bivariate_moran
     from analyses.geospatial.places import load_places
     from analyses.geospatial.prompts import Prompts, make_prompts
     from analyses.geospatial.run import autocorrelation_study
@@ -26,6 +27,7 @@ _HOME = {
     "SpatialWeights": "analyses.geospatial.weights",
     "StudyConfig": "analyses.geospatial.study",
     "autocorrelation_study": "analyses.geospatial.run",
+    "bivariate_moran": "analyses.geospatial.pair_tests",
     "geary": "analyses.geospatial.global_tests",
     "getis_ord": "analyses.geospatial.global_tests",
     "join_counts": "analyses.geospatial.global_tests",
@@ -41,6 +43,7 @@ __all__ = [
     "SpatialWeights",
     "StudyConfig",
     "autocorrelation_study",
+    "bivariate_moran",
     "geary",
     "getis_ord",
     "join_counts",

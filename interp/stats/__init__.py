@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.stats.autocorrelation import MoranResult, moran_i
+    from interp.stats.bivariate import BivariateResult, bivariate_moran_i, spectral_basis
     from interp.stats.control_task import control_labels
     from interp.stats.corrections import benjamini_hochberg, min_p
     from interp.stats.description_length import OnlineCode, online_code
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from interp.stats.spatial_test import SpatialTest
 
 _HOME = {
+    "BivariateResult": "interp.stats.bivariate",
     "Eraser": "interp.stats.erasure",
     "JoinCounts": "interp.stats.join_counts",
     "LocalGResult": "interp.stats.getis_ord",
@@ -41,6 +43,7 @@ _HOME = {
     "RidgeGram": "interp.stats.ridge_stream",
     "SpatialTest": "interp.stats.spatial_test",
     "benjamini_hochberg": "interp.stats.corrections",
+    "bivariate_moran_i": "interp.stats.bivariate",
     "control_labels": "interp.stats.control_task",
     "count_joins": "interp.stats.join_counts",
     "fit_multinomial": "interp.stats.multinomial",
@@ -62,10 +65,12 @@ _HOME = {
     "random_projection": "interp.stats.erasure",
     "resolve_p": "interp.stats.pvalues",
     "ridge_path": "interp.stats.ridge",
+    "spectral_basis": "interp.stats.bivariate",
     "variance_explained": "interp.stats.label_variance",
 }
 
 __all__ = [
+    "BivariateResult",
     "Eraser",
     "JoinCounts",
     "LocalGResult",
@@ -78,6 +83,7 @@ __all__ = [
     "RidgeGram",
     "SpatialTest",
     "benjamini_hochberg",
+    "bivariate_moran_i",
     "control_labels",
     "count_joins",
     "fit_multinomial",
@@ -99,6 +105,7 @@ __all__ = [
     "random_projection",
     "resolve_p",
     "ridge_path",
+    "spectral_basis",
     "variance_explained",
 ]
 

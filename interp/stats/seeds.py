@@ -11,7 +11,7 @@ import numpy as np
 
 from interp.errors import InvalidInput
 
-_GLOBAL, _SUBSETS = 0, 1  # one stream for each kind of draw, so that no two kinds share their numbers
+_GLOBAL, _SUBSETS, _SIGNS = 0, 1, 2  # one stream for each kind of draw, so that no two kinds share their numbers
 
 
 def _generator(seed: int, stream: int, number: int) -> np.random.Generator:
@@ -66,4 +66,16 @@ def subset_indices(n: int, size: int, count: int, *, seed: int) -> np.ndarray:
     out = np.empty((count, size), dtype=np.int32)
     for row in range(count):
         out[row] = _generator(seed, _SUBSETS, row).choice(n, size=size, replace=False)
+    return out
+
+
+def sign_draws(n: int, count: int, *, seed: int) -> np.ndarray:
+    """Draw `count` times `n` independent signs, each + or - with chance one half.
+
+    Returns:
+        float64 of -1 and 1, shape (count, n); row p depends on the seed, p and n alone.
+    """
+    out = np.empty((count, n))
+    for row in range(count):
+        out[row] = 2.0 * _generator(seed, _SIGNS, row).integers(0, 2, size=n) - 1.0
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,8 +74,8 @@ class Collector:
         self.statistic, self.mean, self.sd, self.skew = (np.full(shape, np.nan) for _ in range(4))
         self.at_least, self.at_most = (np.zeros(shape, dtype=np.int64) for _ in range(2))
 
-    def put(self, ids: np.ndarray, statistic: np.ndarray, null: tuple, permuted: np.ndarray) -> None:
-        """Add features `ids`: statistic (feature, ..), null (mean, sd, skew), permuted (permutation, feature, ..)."""
+    def put(self, ids: Any, statistic: np.ndarray, null: tuple[Any, Any, Any], permuted: np.ndarray) -> None:
+        """Add the features at `ids`: statistic (feature,), null (mean, sd, skew), permuted (permutation, feature)."""
         mean, sd, skew = (np.broadcast_to(np.asarray(x, dtype=np.float64), statistic.shape) for x in null)
         self.statistic[ids], self.mean[ids], self.sd[ids], self.skew[ids] = statistic, mean, sd, skew
         self.at_least[ids], self.at_most[ids] = tails(statistic, permuted, sd)

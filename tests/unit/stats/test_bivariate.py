@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from esda_oracle import equal_p, esda_run, esda_weights
+from scipy import sparse
+from spatial_fields import knn, points, smooth_fields
+
+from interp.errors import InvalidInput
+from interp.stats.autocorrelation import moran_i
+from interp.stats.bivariate import bivariate_moran_i, spectral_basis
+from interp.stats.seeds import permutation_indices, sign_draws
+
+
+@pytest.fixture(scope="module")
+def covariates():
+    rng = np.random.default_rng(8)
+    return np.column_stack([rng.normal(size=300), rng.lognormal(size=300)])
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csc_array])
+def test_i_and_counts_equal_esda_under_the_same_rearrangements(
+    small_graph, mixed_features, covariates, form, monkeypatch
+):
+    import esda
+
+    draws = permutation_indices(300, 99, seed=4)
+    test = bivariate_moran_i(form(mixed_features), covariates, small_graph, permutations=99, seed=4).test
+    w = esda_weights(small_graph)
+    for f in range(12):
+        for c in range(2):
+            x, y = mixed_features[:, f], covariates[:, c]
+            oracle = esda_run(
+                lambda p, x=x, y=y: esda.Moran_BV(x, y, w, transformation="O", permutations=p), monkeypatch, draws
+            )
+            np.testing.assert_allclose(test.statistic[f, c], oracle.I, rtol=1e-10, atol=1e-12)
+            equal_p(oracle.sim, oracle.I, oracle.p_sim, test.at_least[f, c], 1e-7 * test.null_sd[f, c])
+
+
+def test_moments_equal_all_rearrangements_of_seven_places():
+    rng = np.random.default_rng(0)
+    dense = rng.random((7, 7)) * (rng.random((7, 7)) < 0.6)
+    np.fill_diagonal(dense, 0)
+    x, y = rng.lognormal(size=(2, 7))
+    zx, zy = ((v - v.mean()) / v.std() for v in (x, y))
+    every = np.array([zx @ dense @ v / dense.sum() for v in map(np.array, permutations(zy))])
+    test = bivariate_moran_i(x[:, None], y[:, None], sparse.csr_array(dense), permutations=0, min_active=0).test
+    np.testing.assert_allclose([test.null_mean[0, 0], every.mean()], 0, atol=1e-12)
+    np.testing.assert_allclose(test.null_sd[0, 0], every.std(), rtol=1e-10)
+    np.testing.assert_allclose(test.skew[0, 0], (every**3).mean() / every.std() ** 3, rtol=1e-9)
+
+
+def test_against_itself_it_is_morans_i(small_graph, mixed_features):
+    test = bivariate_moran_i(mixed_features, mixed_features, small_graph, permutations=0).test
+    own = moran_i(mixed_features, small_graph, permutations=0).I
+    np.testing.assert_allclose(np.diag(test.statistic), own, rtol=1e-10)
+
+
+def test_signs_keep_variance_and_moran_of_the_covariate(small_graph, covariates):
+    basis = spectral_basis(small_graph)
+    y = covariates[:, 0] - covariates[:, 0].mean()
+    turned = (y @ basis * sign_draws(300, 20, seed=1)) @ basis.T
+    np.testing.assert_allclose(turned.mean(axis=1), 0, atol=1e-10)
+    np.testing.assert_allclose((turned**2).sum(axis=1), (y**2).sum(), rtol=1e-10)
+    i = moran_i(np.column_stack([y, turned.T]), small_graph, permutations=0).I
+    np.testing.assert_allclose(i[1:], i[0], rtol=1e-9)
+
+
+def test_spectral_sd_equals_all_signs():
+    rng = np.random.default_rng(3)
+    dense = rng.random((9, 9)) * (rng.random((9, 9)) < 0.6)
+    np.fill_diagonal(dense, 0)
+    W = sparse.csr_array(dense)
+    x, y = rng.normal(size=(2, 9))
+    basis = spectral_basis(W)
+    zx, zy = ((v - v.mean()) / v.std() for v in (x, y))
+    parts = (zx @ dense / dense.sum()) @ basis * (zy @ basis)
+    every = np.array([np.dot(parts, s) for s in product([-1, 1], repeat=9)])
+    result = bivariate_moran_i(x[:, None], y[:, None], W, null="spectral", permutations=0, min_active=0)
+    np.testing.assert_allclose(result.test.null_sd[0, 0], every.std(), rtol=1e-9)
+    np.testing.assert_allclose(result.test.statistic[0, 0], parts.sum(), rtol=1e-9)
+
+
+def test_independent_smooth_fields_fool_the_permutation_null_and_not_the_spectral_one():
+    xyz = points(300)
+    W = knn(xyz, 8)
+    fields = smooth_fields(xyz, 0.3, 60, seed=5)
+    X, V = fields[:, :40], fields[:, 40:]
+    naive, kept = (
+        bivariate_moran_i(X, V, W, null=null, permutations=199).test.p_perm <= 0.05
+        for null in ("permutation", "spectral")
+    )
+    assert naive.mean() > 0.35  # 800 pairs that share features and covariates
+    assert 0.02 < kept.mean() < 0.085
+
+
+def test_a_real_link_is_found_under_the_spectral_null():
+    xyz = points(300)
+    W = knn(xyz, 8)
+    fields = smooth_fields(xyz, 0.15, 40, seed=6)
+    X = fields[:, :20] + 0.5 * np.random.default_rng(7).normal(size=(300, 20))
+    p = bivariate_moran_i(X, fields[:, :20], W, null="spectral", permutations=199).test.p_perm
+    assert (np.diag(p) <= 0.05).all()
+
+
+@pytest.mark.parametrize("null", ["permutation", "spectral"])
+def test_a_feature_has_the_same_counts_in_any_company(small_graph, mixed_features, covariates, null):
+    whole = bivariate_moran_i(mixed_features, covariates, small_graph, null=null, permutations=49).test
+    part = bivariate_moran_i(
+        mixed_features[:, [8, 3]], covariates[:, [1]], small_graph, null=null, permutations=49
+    ).test
+    for name in ("statistic", "at_least", "at_most", "p_perm"):
+        expected = getattr(whole, name)[[8, 3]][:, [1]]
+        np.testing.assert_allclose(getattr(part, name), expected, rtol=1e-13)
+
+
+def test_untestable_rows_and_covariates_say_why(small_graph, covariates):
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    X[:, 1] = 1.0
+    V = np.column_stack([covariates[:, 0], np.full(300, 2.0), covariates[:, 0]])
+    V[4, 2] = np.nan
+    test = bivariate_moran_i(X, V, small_graph, permutations=9).test
+    assert test.status.tolist() == [
+        ["ok", "covariate_constant", "covariate_nan"],
+        ["constant"] * 3,
+        ["ok", "covariate_constant", "covariate_nan"],
+    ]
+    assert np.isnan(test.p_perm[test.status != "ok"]).all()
+    with pytest.raises(InvalidInput, match="spectral"):
+        bivariate_moran_i(X, V, small_graph, null="spectrum")
+    with pytest.raises(InvalidInput, match="same"):
+        bivariate_moran_i(X, V[:9], small_graph)
+    with pytest.raises(InvalidInput, match="basis"):
+        bivariate_moran_i(X, V, small_graph, null="spectral", basis=np.eye(4))
+    with pytest.raises(InvalidInput, match="too many"):
+        spectral_basis(sparse.csr_array(([1.0], ([0], [1])), shape=(7000, 7000)))
