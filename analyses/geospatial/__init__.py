@@ -13,6 +13,7 @@ from analyses.geospatial.moran import local_moran, moran
 
 if TYPE_CHECKING:
     from analyses.geospatial.activations import PlaceActivations, placename_activations
+    from analyses.geospatial.distance_bands import correlogram
     from analyses.geospatial.global_tests import geary, getis_ord, join_counts
     from analyses.geospatial.pair_tests import bivariate_moran
     from analyses.geospatial.places import load_places
@@ -28,6 +29,7 @@ _HOME = {
     "StudyConfig": "analyses.geospatial.study",
     "autocorrelation_study": "analyses.geospatial.run",
     "bivariate_moran": "analyses.geospatial.pair_tests",
+    "correlogram": "analyses.geospatial.distance_bands",
     "geary": "analyses.geospatial.global_tests",
     "getis_ord": "analyses.geospatial.global_tests",
     "join_counts": "analyses.geospatial.global_tests",
@@ -44,6 +46,7 @@ __all__ = [
     "StudyConfig",
     "autocorrelation_study",
     "bivariate_moran",
+    "correlogram",
     "geary",
     "getis_ord",
     "join_counts",

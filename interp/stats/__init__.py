@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from interp.stats.bivariate import BivariateResult, bivariate_moran_i, spectral_basis
     from interp.stats.control_task import control_labels
     from interp.stats.corrections import benjamini_hochberg, min_p
+    from interp.stats.correlogram import Correlogram, correlogram_i
     from interp.stats.description_length import OnlineCode, online_code
     from interp.stats.erasure import Eraser, leace, mean_projection, random_projection
     from interp.stats.geary import geary_c
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BivariateResult": "interp.stats.bivariate",
+    "Correlogram": "interp.stats.correlogram",
     "Eraser": "interp.stats.erasure",
     "JoinCounts": "interp.stats.join_counts",
     "LocalGResult": "interp.stats.getis_ord",
@@ -45,6 +47,7 @@ _HOME = {
     "benjamini_hochberg": "interp.stats.corrections",
     "bivariate_moran_i": "interp.stats.bivariate",
     "control_labels": "interp.stats.control_task",
+    "correlogram_i": "interp.stats.correlogram",
     "count_joins": "interp.stats.join_counts",
     "fit_multinomial": "interp.stats.multinomial",
     "geary_c": "interp.stats.geary",
@@ -71,6 +74,7 @@ _HOME = {
 
 __all__ = [
     "BivariateResult",
+    "Correlogram",
     "Eraser",
     "JoinCounts",
     "LocalGResult",
@@ -85,6 +89,7 @@ __all__ = [
     "benjamini_hochberg",
     "bivariate_moran_i",
     "control_labels",
+    "correlogram_i",
     "count_joins",
     "fit_multinomial",
     "geary_c",

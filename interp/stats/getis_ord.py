@@ -19,6 +19,7 @@ from interp.stats.geary import checked_pair
 from interp.stats.local_autocorrelation import conditional_draws, conditional_tails
 from interp.stats.moran_engines import EngineName
 from interp.stats.moran_graph import MoranGraph, checked_weights
+from interp.stats.moran_moments import pair_sum_variance
 from interp.stats.permuted_sums import BlockSums, held_permutations, sums_by_block
 from interp.stats.pvalues import Alternative, check_alternative, permutation_p
 from interp.stats.seeds import check_seed
@@ -79,14 +80,9 @@ def _any_negative(columns: Columns) -> np.ndarray:
 def _pair_variance(graph: MoranGraph, block: BlockSums) -> np.ndarray:
     """Variance of sum over pairs a_e x_i x_j for x = m + z: of its quadratic part, its linear part, and between."""
     n, sums, m, p3 = graph.n, graph.sums, block.mean, block.moments[3]
-    second, fourth = float(n), block.moments[4]
-    two_two = (second**2 - fourth) / (n * (n - 1))
-    two_one_one = (2 * fourth - second**2) / (n * (n - 1) * (n - 2))
-    four_ones = (3 * second**2 - 6 * fourth) / (n * (n - 1) * (n - 2) * (n - 3))
-    mean = -sums.s / (n - 1)
-    quadratic = sums.same * two_two + sums.sharing * two_one_one + sums.apart * four_ones - mean**2
+    quadratic = pair_sum_variance(n, sums, block.moments[4])
     degree, squares = graph.degree, float((graph.degree**2).sum())
-    linear = float(((degree - degree.mean()) ** 2).sum()) * second / (n - 1)
+    linear = float(((degree - degree.mean()) ** 2).sum()) * n / (n - 1)
     between = -squares * p3 / (n * (n - 1)) + (sums.s * graph.s0 - squares) * 2 * p3 / (n * (n - 1) * (n - 2))
     variance = quadratic + m**2 * linear + 2 * m * between
     return np.where(variance > 1e-13 * (sums.s * (1 + m**2)) ** 2 / n, variance, 0.0)

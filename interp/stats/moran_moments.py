@@ -13,7 +13,7 @@ from math import factorial, perm, prod
 
 import numpy as np
 
-from interp.stats.moran_graph import MoranGraph
+from interp.stats.moran_graph import MoranGraph, PairSums
 
 
 def _partitions(parts: tuple[int, ...]) -> list[list[tuple[int, ...]]]:
@@ -76,3 +76,18 @@ def null_moments(graph: MoranGraph, power_sums: np.ndarray) -> tuple[float, np.n
     sd = np.where(spread, np.sqrt(np.where(spread, variance, 1.0)), 0.0)
     skew = np.where(spread, (third - 3 * mean * variance - mean**3) / np.where(spread, sd, 1.0) ** 3, np.nan)
     return mean, sd, skew
+
+
+def pair_sum_variance(n: int, sums: PairSums, fourth: np.ndarray) -> np.ndarray:
+    """Return the variance of sum over pairs a_e z_i z_j under randomisation, exactly; its mean is -s / (n - 1).
+
+    Args:
+        n: number of places.
+        sums: of the weights; `triple` is not read.
+        fourth: shape (feature,), sum of z^4 for z with mean 0 and mean square 1.
+    """
+    two_two = (n**2 - fourth) / (n * (n - 1))
+    two_one_one = (2 * fourth - n**2) / (n * (n - 1) * (n - 2))
+    four_ones = (3 * n**2 - 6 * fourth) / (n * (n - 1) * (n - 2) * (n - 3))
+    second = sums.same * two_two + sums.sharing * two_one_one + sums.apart * four_ones
+    return second - (sums.s / (n - 1)) ** 2
