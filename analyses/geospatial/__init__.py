@@ -13,6 +13,7 @@ from analyses.geospatial.moran import local_moran, moran
 
 if TYPE_CHECKING:
     from analyses.geospatial.activations import PlaceActivations, placename_activations
+    from analyses.geospatial.confounds import place_covariates, residual_moran, residualise
     from analyses.geospatial.distance_bands import correlogram
     from analyses.geospatial.global_tests import geary, getis_ord, join_counts
     from analyses.geospatial.pair_tests import bivariate_moran
@@ -35,7 +36,10 @@ _HOME = {
     "join_counts": "analyses.geospatial.global_tests",
     "load_places": "analyses.geospatial.places",
     "make_prompts": "analyses.geospatial.prompts",
+    "place_covariates": "analyses.geospatial.confounds",
     "placename_activations": "analyses.geospatial.activations",
+    "residual_moran": "analyses.geospatial.confounds",
+    "residualise": "analyses.geospatial.confounds",
     "spatial_weights": "analyses.geospatial.weights",
 }
 
@@ -54,7 +58,10 @@ __all__ = [
     "local_moran",
     "make_prompts",
     "moran",
+    "place_covariates",
     "placename_activations",
+    "residual_moran",
+    "residualise",
     "spatial_weights",
 ]
 

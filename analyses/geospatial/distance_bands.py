@@ -57,7 +57,7 @@ def correlogram(
     values, ids = _features(X, names)
     edges = _checked_edges(bands_km)
     result = correlogram_i(
-        values, distance_bands(places, edges), permutations=permutations, alternative=alternative, level=level,
+        values, distance_bands(places, edges.tolist()), permutations=permutations, alternative=alternative, level=level,
         seed=seed, min_active=min_active,
     )  # fmt: skip
     return _table(result, ids, edges)

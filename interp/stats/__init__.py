@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from interp.stats.multinomial import Multinomial, fit_multinomial
     from interp.stats.nearest_means import MassMean, mass_mean
     from interp.stats.pvalues import pearson3_p, permutation_p, resolve_p
+    from interp.stats.residuals import ResidualMoran, Residuals, residual_moran_i, residualise
     from interp.stats.ridge import leave_group_out, leave_one_out, ridge_path
     from interp.stats.ridge_stream import RidgeGram
     from interp.stats.seeds import permutation_indices
@@ -42,6 +43,8 @@ _HOME = {
     "MoranResult": "interp.stats.autocorrelation",
     "Multinomial": "interp.stats.multinomial",
     "OnlineCode": "interp.stats.description_length",
+    "ResidualMoran": "interp.stats.residuals",
+    "Residuals": "interp.stats.residuals",
     "RidgeGram": "interp.stats.ridge_stream",
     "SpatialTest": "interp.stats.spatial_test",
     "benjamini_hochberg": "interp.stats.corrections",
@@ -66,6 +69,8 @@ _HOME = {
     "permutation_indices": "interp.stats.seeds",
     "permutation_p": "interp.stats.pvalues",
     "random_projection": "interp.stats.erasure",
+    "residual_moran_i": "interp.stats.residuals",
+    "residualise": "interp.stats.residuals",
     "resolve_p": "interp.stats.pvalues",
     "ridge_path": "interp.stats.ridge",
     "spectral_basis": "interp.stats.bivariate",
@@ -84,6 +89,8 @@ __all__ = [
     "MoranResult",
     "Multinomial",
     "OnlineCode",
+    "ResidualMoran",
+    "Residuals",
     "RidgeGram",
     "SpatialTest",
     "benjamini_hochberg",
@@ -108,6 +115,8 @@ __all__ = [
     "permutation_indices",
     "permutation_p",
     "random_projection",
+    "residual_moran_i",
+    "residualise",
     "resolve_p",
     "ridge_path",
     "spectral_basis",
