@@ -22,32 +22,47 @@ _CONTROLS = ("null_mean_predictor", "null_random_sae", "null_random_weights")
 _SHOWN = {
     "table": ["metric", "value", "ci_low", "ci_high", "n", *_CONTROLS, "status"],
     "classes": ["family", "group", "fvu", "ci_low", "ci_high", "n", "null_random_sae"],
+    "labels": [
+        "set",
+        "k",
+        "auc",
+        "auc_lowest",
+        "auc_highest",
+        "null_random_sae",
+        "null_activations",
+        "n_significant",
+        "n_labels",
+        "n",
+    ],
+    "absorption": ["set", "absorbed_share", "highest", "null_random_sae", "n_main", "n_labels", "n"],
     "stability": ["a", "b", "metric", "band", "value", "ci_low", "ci_high", "null_mean", "null_sd", "p", "n"],
 }
 _HEADINGS = {
     "table": "Fidelity, losses, density and shape",
     "classes": "By class of token",
-    "labels": "Labels read with few latents",
-    "absorption": "Splitting and absorption of labels",
+    "labels": "Labels read with few latents, mean over the labels of a set",
+    "absorption": "Splitting and absorption of labels, mean over the labels of a set",
     "stability": "Agreement with SAEs of other seeds",
 }
 
 
 def sae_card(result: Result, name: str, stability: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Return the card of an SAE as JSON values.
+    """Return the card of an SAE as JSON values, a table as its columns; of labels a row a set, not a row a label.
 
     Args:
         result: of `analyses.evaluation.evaluate`.
         stability: of `interp.sae.stability`, of this SAE and those of other seeds.
     """
     tables = {"table": result.table, **result.tables}
+    if "labels" in tables:
+        tables |= {"labels": _label_sets(tables["labels"]), "absorption": _absorbed_sets(tables["absorption"])}
     if stability is not None:
         tables["stability"] = stability
     return {
         "name": name,
         "notes": list(result.notes),
         "provenance": dict(result.provenance),
-        "tables": {key: _records(table) for key, table in tables.items()},
+        "tables": {key: _columns(table) for key, table in tables.items()},
     }
 
 
@@ -83,7 +98,7 @@ def write_sae_card(folder: Path, result: Result, *, name: str, stability: pd.Dat
 
     sae, files = load_sae(folder), read_folder(folder)
     card = sae_card(result, name, stability)
-    files |= {CARD: json.dumps(card, indent=1).encode(), PAGE: card_page(card, sae).encode()}
+    files |= {CARD: json.dumps(card, separators=(",", ":")).encode(), PAGE: card_page(card, sae).encode()}
     write_folder(folder, files, overwrite=True)
     return card
 
@@ -110,7 +125,7 @@ def card_saes(
             say(f"evaluating {name}")
             write_sae_card(folder, bench.evaluated(folder), name=name, stability=bench.stability(folder))
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        value = {row["metric"]: row["value"] for row in card["tables"]["table"]}
+        value = dict(zip(card["tables"]["table"]["metric"], card["tables"]["table"]["value"], strict=True))
         rows.append((name, "kept" if kept else "done", value["fvu"], value["l0"], value["recovered_vs_zero"]))
     return pd.DataFrame(rows, columns=["name", "state", "fvu", "l0", "recovered_vs_zero"])
 
@@ -156,9 +171,39 @@ class _Bench:
         return table.assign(**{side: [paths[i].name for i in table[side]] for side in ("a", "b")})
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{str(key): v.item() if isinstance(v, np.generic) else v for key, v in row.items()} for row in rows]
+def _label_sets(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the sparse probes of each set of labels and each k as one row."""
+    groups = table[table["status"] == "ok"].assign(significant=table["q"] < 0.05).groupby(["set", "k"], sort=False)
+    return groups.agg(
+        auc=("auc", "mean"), auc_lowest=("auc", "min"), auc_highest=("auc", "max"),
+        null_random_sae=("null_random_sae", "mean"), null_activations=("null_activations", "mean"),
+        null_shuffled=("null_shuffled", "mean"), n_significant=("significant", "sum"), n_labels=("label", "size"),
+        n=("n", "first"),
+    ).reset_index()  # fmt: skip
+
+
+def _absorbed_sets(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the absorption of each set of labels as one row."""
+    groups = table[table["status"] == "ok"].groupby("set", sort=False)
+    return groups.agg(
+        absorbed_share=("absorbed_share", "mean"), highest=("absorbed_share", "max"),
+        null_random_sae=("null_random_sae", "mean"), n_main=("n_main", "mean"), n_labels=("label", "size"),
+        n=("n", "sum"),
+    ).reset_index()  # fmt: skip
+
+
+def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(name): [_plain(value) for value in table[name]] for name in table.columns}
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value: six digits of a number, None for a missing one."""
+    if value is None or value is pd.NA:
+        return None
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if np.isfinite(value) else None
+    return value
 
 
 def _markdown(table: pd.DataFrame, columns: list[str] | None) -> list[str]:

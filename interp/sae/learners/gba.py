@@ -37,8 +37,9 @@ _COUNTERS = ("n_seen", "n_steps")
 class GbaOptions(Options):
     """What has to be chosen for GBA: the ceilings on the firing frequency, geometric from highest to lowest.
 
-    A feature is found by latents whose ceiling is at or somewhat below its frequency, and hardly by those above twice
-    it: with a highest of .5 nothing was found where features fire once in 85 rows. A sum of the ceilings (`l0_budget`)
+    A feature is found by latents whose ceiling is from a quarter of its frequency to three times it, and hardly by
+    those above: recall .4 at six times, .1 at twelve, nothing with a highest of .5 where features fire once in 85 rows
+    (`benchmarks/results/sae_recovery.json`, "resonance"). A sum of the ceilings (`l0_budget`)
     of 1.5 to 4 times the true number of active features, and below a quarter of d_in, was found to do.
     """
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from evaluation_small import make_sae
@@ -20,13 +21,25 @@ def folder(model, tmp_path):
 def test_a_card_holds_every_table_of_the_evaluation_with_its_controls(result):
     card = json.loads(json.dumps(sae_card(result, "tiny/resid_post.1")))
     assert set(card["tables"]) == {"table", *result.tables}
-    value = {row["metric"]: row for row in card["tables"]["table"]}
+    stated = pd.DataFrame(card["tables"]["table"]).set_index("metric")
     found = result.table.set_index("metric")
-    for metric in ("fvu", "l0", "loss_spliced", "dead_share"):
-        assert value[metric]["value"] == found.loc[metric, "value"]
-        assert value[metric]["null_random_sae"] == found.loc[metric, "null_random_sae"]
-        assert value[metric]["null_random_weights"] == found.loc[metric, "null_random_weights"]
-        assert value[metric]["n"] == found.loc[metric, "n"]
+    assert stated.index.tolist() == found.index.tolist()
+    for column in ("value", "ci_low", "null_random_sae", "null_random_weights", "n"):
+        np.testing.assert_allclose(stated[column].astype(float), found[column].astype(float), rtol=1e-5)
+
+
+def test_a_set_of_labels_is_one_row_for_each_k(result):
+    card, labels = sae_card(result, "a"), result.tables["labels"]
+    stated = pd.DataFrame(card["tables"]["labels"])
+    assert len(stated) == labels["k"].nunique()
+    for row in stated.itertuples():
+        part = labels[(labels["k"] == row.k) & (labels["status"] == "ok")]
+        assert row.auc == pytest.approx(part["auc"].mean(), rel=1e-5)
+        assert row.auc_lowest == pytest.approx(part["auc"].min(), rel=1e-5)
+        assert row.null_random_sae == pytest.approx(part["null_random_sae"].mean(), rel=1e-5)
+        assert (row.n_labels, row.n_significant) == (len(part), (part["q"] < 0.05).sum())
+    absorbed = pd.DataFrame(card["tables"]["absorption"])
+    assert absorbed["absorbed_share"].item() == pytest.approx(result.tables["absorption"]["absorbed_share"].mean())
 
 
 def test_the_page_shows_each_metric_and_a_table_of_stability_only_where_there_is_one(result, model):
