@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from analyses.geospatial.places import load_places
     from analyses.geospatial.prompts import Prompts, make_prompts
     from analyses.geospatial.run import autocorrelation_study
+    from analyses.geospatial.small_p import certified_moran, min_p_moran
     from analyses.geospatial.study import StudyConfig
     from analyses.geospatial.weights import SpatialWeights, spatial_weights
 
@@ -30,12 +31,14 @@ _HOME = {
     "StudyConfig": "analyses.geospatial.study",
     "autocorrelation_study": "analyses.geospatial.run",
     "bivariate_moran": "analyses.geospatial.pair_tests",
+    "certified_moran": "analyses.geospatial.small_p",
     "correlogram": "analyses.geospatial.distance_bands",
     "geary": "analyses.geospatial.global_tests",
     "getis_ord": "analyses.geospatial.global_tests",
     "join_counts": "analyses.geospatial.global_tests",
     "load_places": "analyses.geospatial.places",
     "make_prompts": "analyses.geospatial.prompts",
+    "min_p_moran": "analyses.geospatial.small_p",
     "place_covariates": "analyses.geospatial.confounds",
     "placename_activations": "analyses.geospatial.activations",
     "residual_moran": "analyses.geospatial.confounds",
@@ -50,6 +53,7 @@ __all__ = [
     "StudyConfig",
     "autocorrelation_study",
     "bivariate_moran",
+    "certified_moran",
     "correlogram",
     "geary",
     "getis_ord",
@@ -57,6 +61,7 @@ __all__ = [
     "load_places",
     "local_moran",
     "make_prompts",
+    "min_p_moran",
     "moran",
     "place_covariates",
     "placename_activations",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interp.stats.autocorrelation import MoranResult, moran_i
     from interp.stats.bivariate import BivariateResult, bivariate_moran_i, spectral_basis
+    from interp.stats.certified import CertifiedMoran, certified_moran_i
     from interp.stats.control_task import control_labels
     from interp.stats.corrections import benjamini_hochberg, min_p
     from interp.stats.correlogram import Correlogram, correlogram_i
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from interp.stats.join_counts import JoinCounts, count_joins
     from interp.stats.label_variance import variance_explained
     from interp.stats.local_autocorrelation import LocalMoranResult, local_moran_i
+    from interp.stats.min_p_moran import MinPMoran, min_p_moran_i
     from interp.stats.moran_graph import MoranGraph
     from interp.stats.multinomial import Multinomial, fit_multinomial
     from interp.stats.nearest_means import MassMean, mass_mean
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BivariateResult": "interp.stats.bivariate",
+    "CertifiedMoran": "interp.stats.certified",
     "Correlogram": "interp.stats.correlogram",
     "Eraser": "interp.stats.erasure",
     "JoinCounts": "interp.stats.join_counts",
     "LocalGResult": "interp.stats.getis_ord",
     "LocalMoranResult": "interp.stats.local_autocorrelation",
     "MassMean": "interp.stats.nearest_means",
+    "MinPMoran": "interp.stats.min_p_moran",
     "MoranGraph": "interp.stats.moran_graph",
     "MoranResult": "interp.stats.autocorrelation",
     "Multinomial": "interp.stats.multinomial",
@@ -49,6 +53,7 @@ _HOME = {
     "SpatialTest": "interp.stats.spatial_test",
     "benjamini_hochberg": "interp.stats.corrections",
     "bivariate_moran_i": "interp.stats.bivariate",
+    "certified_moran_i": "interp.stats.certified",
     "control_labels": "interp.stats.control_task",
     "correlogram_i": "interp.stats.correlogram",
     "count_joins": "interp.stats.join_counts",
@@ -63,6 +68,7 @@ _HOME = {
     "mass_mean": "interp.stats.nearest_means",
     "mean_projection": "interp.stats.erasure",
     "min_p": "interp.stats.corrections",
+    "min_p_moran_i": "interp.stats.min_p_moran",
     "moran_i": "interp.stats.autocorrelation",
     "online_code": "interp.stats.description_length",
     "pearson3_p": "interp.stats.pvalues",
@@ -79,12 +85,14 @@ _HOME = {
 
 __all__ = [
     "BivariateResult",
+    "CertifiedMoran",
     "Correlogram",
     "Eraser",
     "JoinCounts",
     "LocalGResult",
     "LocalMoranResult",
     "MassMean",
+    "MinPMoran",
     "MoranGraph",
     "MoranResult",
     "Multinomial",
@@ -95,6 +103,7 @@ __all__ = [
     "SpatialTest",
     "benjamini_hochberg",
     "bivariate_moran_i",
+    "certified_moran_i",
     "control_labels",
     "correlogram_i",
     "count_joins",
@@ -109,6 +118,7 @@ __all__ = [
     "mass_mean",
     "mean_projection",
     "min_p",
+    "min_p_moran_i",
     "moran_i",
     "online_code",
     "pearson3_p",

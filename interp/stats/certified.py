@@ -158,7 +158,7 @@ def _limits(counts: np.ndarray, level: float, alternative: Alternative) -> tuple
         low, high = (np.minimum(1.0, 2.0 * np.minimum(a, b)) for a, b in zip(*ends, strict=True))
     else:
         low, high = ends[0 if alternative == "greater" else 1]
-    return p, *(np.where(total > 0, limit, np.nan) for limit in (low, high))
+    return p, np.where(total > 0, low, np.nan), np.where(total > 0, high, np.nan)
 
 
 def _clopper_pearson(count: np.ndarray, total: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
