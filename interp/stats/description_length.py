@@ -69,7 +69,7 @@ def online_code(
     """
     x, codes = np.asarray(x, dtype=np.float64), np.asarray(codes)
     if x.ndim != 2 or codes.shape != x.shape[:1] or n_classes < 2:
-        raise InvalidInput(f"online_code needs x [n, d], a code a row, 2 classes or more; given {x.shape}, {n_classes}.")
+        raise InvalidInput(f"online_code needs x [n, d], a code a row, 2 classes or more; {x.shape}, {n_classes}.")
     if list(fractions) != sorted(fractions) or not fractions or fractions[0] <= 0 or fractions[-1] != 1.0:
         raise InvalidInput(f"fractions rise from above 0 to 1; given {tuple(fractions)}.")
     ends = np.unique(np.ceil(np.asarray(fractions) * len(x)).astype(int))
@@ -98,7 +98,7 @@ def _block_bits(x: np.ndarray, codes: np.ndarray, start: int, n_classes: int, ri
         z = (x - mean) / np.where(sd > 1e-10 * np.maximum(1.0, np.abs(mean)), sd, np.inf)
         local = np.searchsorted(present, codes[:start])
         for i, ridge in enumerate(ridges):
-            fitted = fit_multinomial(z[:start], local, ridge=ridge, n_classes=len(present))
+            fitted = fit_multinomial(z[:start], local, ridge=ridge, n_classes=len(present), tolerance=1e-6)
             chances[i][:, present] = np.exp(fitted.log_chances(z[start:])[0])
     share = 1 / (start + 1)
     chances = (1 - share) * chances + share / n_classes

@@ -17,7 +17,6 @@ from interp.errors import InvalidInput
 from interp.stats.ridge import RidgeBasis, decompose
 
 _NEWTON, _CONJUGATE, _HALVINGS = 60, 200, 30
-_TOLERANCE = 1e-11
 _NO_CURVATURE = 1e-12
 
 
@@ -26,7 +25,7 @@ class Multinomial:
     """Fitted regressions for b problems: coef [b, d, c], intercept [b, c]; c is 1 for two classes, else their number.
 
     Args:
-        converged: bool [b], the gradient is 0 to 1e-8.
+        converged: bool [b], the gradient is 0 to a thousand times the tolerance.
     """
 
     coef: np.ndarray
@@ -46,7 +45,13 @@ class Multinomial:
 
 
 def fit_multinomial(
-    x: Any, codes: Any, *, ridge: float, n_classes: int | None = None, weights: Any = None
+    x: Any,
+    codes: Any,
+    *,
+    ridge: float,
+    n_classes: int | None = None,
+    weights: Any = None,
+    tolerance: float = 1e-11,
 ) -> Multinomial:
     """Return coefficients that minimise mean log loss + ridge / 2 |coef|²; intercepts are not penalised.
 
@@ -58,6 +63,7 @@ def fit_multinomial(
         ridge: above 0, so that separable classes have a solution.
         n_classes: default the largest code + 1, at least 2.
         weights: [n] or [b, n], 0 or above; 0 leaves a row out of a problem, which makes folds one call.
+        tolerance: of the gradient, in units of its bound on the curvature; 1e-5 is plenty for a score.
 
     Raises:
         InvalidInput: shapes that do not fit, codes that are no classes, or no penalty.
@@ -66,13 +72,15 @@ def fit_multinomial(
     codes, n_classes, shares = _checked(codes, n_classes, weights, basis.n, ridge)
     truth = (codes[:, :, None] == np.arange(n_classes)).astype(np.float64)
     truth = truth[:, :, 1:] if n_classes == 2 else truth
-    beta, ok = _newton(basis, truth, shares, ridge)
+    beta, ok = _newton(basis, truth, shares, ridge, tolerance)
     coef = basis.vectors @ beta[:, :-1]
     intercept = beta[:, -1] - np.einsum("d,bdc->bc", basis.mean, coef)
     return Multinomial(coef, intercept - (intercept.mean(axis=1, keepdims=True) if n_classes > 2 else 0.0), ok)
 
 
-def _newton(basis: RidgeBasis, truth: np.ndarray, shares: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+def _newton(
+    basis: RidgeBasis, truth: np.ndarray, shares: np.ndarray, ridge: float, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return beta [b, k + 1, c], the intercept last, and which problems converged."""
     q = np.column_stack([basis.scores, np.ones(basis.n)])
     penalty = np.append(np.full(len(basis.s2), ridge), 0.0)[:, None]
@@ -86,8 +94,8 @@ def _newton(basis: RidgeBasis, truth: np.ndarray, shares: np.ndarray, ridge: flo
         gradient = _each(q.T, shares[b, :, None] * (chances - truth[b])) + penalty * beta[b]
         # in units of the bound on the curvature: what a step could still move
         left = np.abs(gradient / np.sqrt(scale)).max(axis=(1, 2))
-        done[b[left < _TOLERANCE]] = True
-        going = left >= _TOLERANCE
+        done[b[left < tolerance]] = True
+        going = left >= tolerance
         if not going.any():
             break
         b, chances, gradient, left = b[going], chances[going], gradient[going], left[going]
@@ -96,7 +104,7 @@ def _newton(basis: RidgeBasis, truth: np.ndarray, shares: np.ndarray, ridge: flo
         done[b[stuck]] = True
     chances = _chances(_each(q, beta))
     gradient = _each(q.T, shares[:, :, None] * (chances - truth)) + penalty * beta
-    return beta, np.abs(gradient / np.sqrt(scale)).max(axis=(1, 2)) < 1e3 * _TOLERANCE
+    return beta, np.abs(gradient / np.sqrt(scale)).max(axis=(1, 2)) < 1e3 * tolerance
 
 
 def _solve(

@@ -1,0 +1,49 @@
+"""What can be read out of each layer? Probes with their nulls, controls and baselines in the same row.
+
+Each public name is imported when it is first used, so that a table does not cost the imports of a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analyses.probing.command import probe_command
+    from analyses.probing.compute import ProbeConfig
+    from analyses.probing.measures import control_task, erase, mdl, sparse_probe, variance_explained
+    from analyses.probing.run import probe, probe_layers
+
+_HOME = {
+    "ProbeConfig": "analyses.probing.compute",
+    "control_task": "analyses.probing.measures",
+    "erase": "analyses.probing.measures",
+    "mdl": "analyses.probing.measures",
+    "probe": "analyses.probing.run",
+    "probe_command": "analyses.probing.command",
+    "probe_layers": "analyses.probing.run",
+    "sparse_probe": "analyses.probing.measures",
+    "variance_explained": "analyses.probing.measures",
+}
+
+__all__ = [
+    "ProbeConfig",
+    "control_task",
+    "erase",
+    "mdl",
+    "probe",
+    "probe_command",
+    "probe_layers",
+    "sparse_probe",
+    "variance_explained",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return __all__
