@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from analyses.geospatial.confounds import place_covariates, residual_moran, residualise
     from analyses.geospatial.distance_bands import correlogram
     from analyses.geospatial.global_tests import geary, getis_ord, join_counts
+    from analyses.geospatial.kernel_tests import car_test
     from analyses.geospatial.pair_tests import bivariate_moran
     from analyses.geospatial.places import load_places
     from analyses.geospatial.prompts import Prompts, make_prompts
@@ -31,6 +32,7 @@ _HOME = {
     "StudyConfig": "analyses.geospatial.study",
     "autocorrelation_study": "analyses.geospatial.run",
     "bivariate_moran": "analyses.geospatial.pair_tests",
+    "car_test": "analyses.geospatial.kernel_tests",
     "certified_moran": "analyses.geospatial.small_p",
     "correlogram": "analyses.geospatial.distance_bands",
     "geary": "analyses.geospatial.global_tests",
@@ -53,6 +55,7 @@ __all__ = [
     "StudyConfig",
     "autocorrelation_study",
     "bivariate_moran",
+    "car_test",
     "certified_moran",
     "correlogram",
     "geary",

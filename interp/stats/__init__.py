@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interp.stats.autocorrelation import MoranResult, moran_i
     from interp.stats.bivariate import BivariateResult, bivariate_moran_i, spectral_basis
+    from interp.stats.car_kernel import car_q
     from interp.stats.certified import CertifiedMoran, certified_moran_i
     from interp.stats.control_task import control_labels
     from interp.stats.corrections import benjamini_hochberg, min_p
@@ -53,6 +54,7 @@ _HOME = {
     "SpatialTest": "interp.stats.spatial_test",
     "benjamini_hochberg": "interp.stats.corrections",
     "bivariate_moran_i": "interp.stats.bivariate",
+    "car_q": "interp.stats.car_kernel",
     "certified_moran_i": "interp.stats.certified",
     "control_labels": "interp.stats.control_task",
     "correlogram_i": "interp.stats.correlogram",
@@ -103,6 +105,7 @@ __all__ = [
     "SpatialTest",
     "benjamini_hochberg",
     "bivariate_moran_i",
+    "car_q",
     "certified_moran_i",
     "control_labels",
     "correlogram_i",
