@@ -44,4 +44,4 @@ def test_one_row_a_feature_and_covariate(places, null):
 
 def test_a_single_covariate_needs_a_column(places):
     with pytest.raises(InvalidInput, match="column"):
-        bivariate_moran(np.zeros((N, 2)), places["lat"].to_numpy(), spatial_weights(places, k=6))
+        bivariate_moran(np.zeros((N, 2)), places["lat"].to_numpy(), spatial_weights(places, k=6), null="spectral")

@@ -27,7 +27,9 @@ def test_i_and_counts_equal_esda_under_the_same_rearrangements(
     import esda
 
     draws = permutation_indices(300, 99, seed=4)
-    test = bivariate_moran_i(form(mixed_features), covariates, small_graph, permutations=99, seed=4).test
+    test = bivariate_moran_i(
+        form(mixed_features), covariates, small_graph, null="permutation", permutations=99, seed=4
+    ).test
     w = esda_weights(small_graph)
     for f in range(12):
         for c in range(2):
@@ -46,14 +48,16 @@ def test_moments_equal_all_rearrangements_of_seven_places():
     x, y = rng.lognormal(size=(2, 7))
     zx, zy = ((v - v.mean()) / v.std() for v in (x, y))
     every = np.array([zx @ dense @ v / dense.sum() for v in map(np.array, permutations(zy))])
-    test = bivariate_moran_i(x[:, None], y[:, None], sparse.csr_array(dense), permutations=0, min_active=0).test
+    test = bivariate_moran_i(
+        x[:, None], y[:, None], sparse.csr_array(dense), null="permutation", permutations=0, min_active=0
+    ).test
     np.testing.assert_allclose([test.null_mean[0, 0], every.mean()], 0, atol=1e-12)
     np.testing.assert_allclose(test.null_sd[0, 0], every.std(), rtol=1e-10)
     np.testing.assert_allclose(test.skew[0, 0], (every**3).mean() / every.std() ** 3, rtol=1e-9)
 
 
 def test_against_itself_it_is_morans_i(small_graph, mixed_features):
-    test = bivariate_moran_i(mixed_features, mixed_features, small_graph, permutations=0).test
+    test = bivariate_moran_i(mixed_features, mixed_features, small_graph, null="permutation", permutations=0).test
     own = moran_i(mixed_features, small_graph, permutations=0).I
     np.testing.assert_allclose(np.diag(test.statistic), own, rtol=1e-10)
 
@@ -96,6 +100,15 @@ def test_independent_smooth_fields_fool_the_permutation_null_and_not_the_spectra
     assert 0.02 < kept.mean() < 0.085
 
 
+def test_noise_against_a_smooth_covariate_fools_the_permutation_null_too():
+    xyz = points(300)
+    W = knn(xyz, 8)
+    noise, V = np.random.default_rng(2).normal(size=(300, 400)), smooth_fields(xyz, 0.3, 1, seed=5)
+    p = {n: bivariate_moran_i(noise, V, W, null=n, permutations=199).test.p_perm for n in ("permutation", "spectral")}
+    assert (p["permutation"] <= 0.05).mean() > 0.2
+    assert 0.02 < (p["spectral"] <= 0.05).mean() < 0.085
+
+
 def test_a_real_link_is_found_under_the_spectral_null():
     xyz = points(300)
     W = knn(xyz, 8)
@@ -121,7 +134,7 @@ def test_untestable_rows_and_covariates_say_why(small_graph, covariates):
     X[:, 1] = 1.0
     V = np.column_stack([covariates[:, 0], np.full(300, 2.0), covariates[:, 0]])
     V[4, 2] = np.nan
-    test = bivariate_moran_i(X, V, small_graph, permutations=9).test
+    test = bivariate_moran_i(X, V, small_graph, null="permutation", permutations=9).test
     assert test.status.tolist() == [
         ["ok", "covariate_constant", "covariate_nan"],
         ["constant"] * 3,
@@ -131,7 +144,7 @@ def test_untestable_rows_and_covariates_say_why(small_graph, covariates):
     with pytest.raises(InvalidInput, match="spectral"):
         bivariate_moran_i(X, V, small_graph, null="spectrum")
     with pytest.raises(InvalidInput, match="same"):
-        bivariate_moran_i(X, V[:9], small_graph)
+        bivariate_moran_i(X, V[:9], small_graph, null="permutation")
     with pytest.raises(InvalidInput, match="basis"):
         bivariate_moran_i(X, V, small_graph, null="spectral", basis=np.eye(4))
     with pytest.raises(InvalidInput, match="too many"):
