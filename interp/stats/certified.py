@@ -11,6 +11,7 @@ permutations has the counts that it would have alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,19 +116,8 @@ def certified_moran_i(
         )  # fmt: skip
 
     first = run(slice(None), totals[0])
-    counts = np.stack([first.at_least, first.at_most, first.n_perm])
-    tested = first.status == "ok"
-    level = error / (len(totals) * max(int(tested.sum()), 1) * (2 if alternative == "two-sided" else 1))
-    p, low, high = _limits(counts, level, alternative)
-    decision = _decide(low, high, q_cut)
-    for total in totals[1:]:
-        ids = np.flatnonzero(decision == "undecided")
-        if ids.size == 0:
-            break
-        more = run(ids, total)
-        counts[:, ids] = np.stack([more.at_least, more.at_most, more.n_perm])
-        p[ids], low[ids], high[ids] = _limits(counts[:, ids], level, alternative)
-        decision = _decide(low, high, q_cut)
+    level = error / (len(totals) * max(int((first.status == "ok").sum()), 1))
+    p, low, high, decision, n_perm = _rounds(first, run, totals[1:], level, q_cut)
     exact = np.nan if groups is not None else 1.0
     return CertifiedMoran(
         I=first.I,
@@ -138,7 +128,7 @@ def certified_moran_i(
         p_high=high,
         q=benjamini_hochberg(p),
         decision=decision,
-        n_perm=counts[2],
+        n_perm=n_perm,
         n_active=first.n_active,
         status=first.status,
         n=first.n,
@@ -149,9 +139,26 @@ def certified_moran_i(
     )
 
 
+def _rounds(
+    first: MoranResult, run: Callable[[Any, int], MoranResult], totals: list[int], level: float, q_cut: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Go on with the undecided features; return p, its limits, decisions and permutations of all."""
+    counts = np.stack([first.at_least, first.at_most, first.n_perm])
+    p, low, high = _limits(counts, level, first.alternative)
+    for total in totals:
+        ids = np.flatnonzero(_decide(low, high, q_cut) == "undecided")
+        if ids.size == 0:
+            break
+        more = run(ids, total)
+        counts[:, ids] = np.stack([more.at_least, more.at_most, more.n_perm])
+        p[ids], low[ids], high[ids] = _limits(counts[:, ids], level, first.alternative)
+    return p, low, high, _decide(low, high, q_cut), counts[2]
+
+
 def _limits(counts: np.ndarray, level: float, alternative: Alternative) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return p and its Clopper-Pearson limits, NaN without permutations; `level` is what both limits may miss."""
     at_least, at_most, total = counts
+    level = level / 2 if alternative == "two-sided" else level  # either tail may be the smaller one
     ends = [_clopper_pearson(c, total, level) for c in (at_least, at_most)]
     p = permutation_p(at_least, at_most, total, alternative=alternative)
     if alternative == "two-sided":

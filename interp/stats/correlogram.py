@@ -106,20 +106,8 @@ def correlogram_i(
             f"{len(graphs)} bands, permutations={permutations}, level={level}; need a band, 1 or more, 0 to 1."
         )
     perm = held_permutations(columns.n, permutations, seed=check_seed(seed))
-    shape = (len(graphs), columns.status.size)
-    found = np.full((5, *shape), np.nan)  # I, null sd, ends of the envelope, p
+    found = _measure(columns, graphs, perm, level, alternative, isinstance(choose_engine(engine), NumbaEngine))
     status = _status(columns, graphs)
-    compiled = isinstance(choose_engine(engine), NumbaEngine)
-    for ids in blocks(np.flatnonzero(columns.status == "ok")):
-        z = standardise(columns.rows(ids))
-        observed = _pair_sums(z, graphs, np.arange(columns.n)[None, :], compiled)[0]
-        dealt = _pair_sums(z, graphs, perm, compiled)
-        for b, band in enumerate(graphs):
-            if band.sums.s != 0:
-                sd = _null_sd(band, columns.n, power_sums(z)[4])
-                found[:, b, ids] = _one_band(
-                    observed[b] / band.sums.s, dealt[:, b] / band.sums.s, sd, level, alternative
-                )
     status[(status == "ok") & ~(found[1] > 0)] = "constant_null"
     values, sd, low, high, p = np.where(status == "ok", found, np.nan)
     return Correlogram(
@@ -139,6 +127,23 @@ def correlogram_i(
         seed=seed,
         alternative=alternative,
     )
+
+
+def _measure(
+    columns: Columns, graphs: list[_Band], perm: np.ndarray, level: float, alternative: Alternative, compiled: bool
+) -> np.ndarray:
+    """Return I, null sd, ends of the envelope and p, shape (5, band, feature), NaN where there is nothing to test."""
+    found = np.full((5, len(graphs), columns.status.size), np.nan)
+    for ids in blocks(np.flatnonzero(columns.status == "ok")):
+        z = standardise(columns.rows(ids))
+        observed = _pair_sums(z, graphs, np.arange(columns.n)[None, :], compiled)[0]
+        dealt = _pair_sums(z, graphs, perm, compiled)
+        for b, band in enumerate(graphs):
+            if band.sums.s != 0:
+                sd = _null_sd(band, columns.n, power_sums(z)[4])
+                I, null = observed[b] / band.sums.s, dealt[:, b] / band.sums.s  # noqa: E741
+                found[:, b, ids] = _one_band(I, null, sd, level, alternative)
+    return found
 
 
 def _null_sd(band: _Band, n: int, fourth: np.ndarray) -> np.ndarray:
