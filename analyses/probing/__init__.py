@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from analyses.probing.compute import ProbeConfig
     from analyses.probing.measures import control_task, erase, mdl, sparse_probe, variance_explained
     from analyses.probing.run import probe, probe_layers
+    from analyses.probing.structural import CodeTree, code_tree, code_vectors, structural_probe
 
 _HOME = {
+    "CodeTree": "analyses.probing.structural",
     "ProbeConfig": "analyses.probing.compute",
+    "code_tree": "analyses.probing.structural",
+    "code_vectors": "analyses.probing.structural",
     "control_task": "analyses.probing.measures",
     "erase": "analyses.probing.measures",
     "mdl": "analyses.probing.measures",
@@ -23,11 +27,15 @@ _HOME = {
     "probe_command": "analyses.probing.command",
     "probe_layers": "analyses.probing.run",
     "sparse_probe": "analyses.probing.measures",
+    "structural_probe": "analyses.probing.structural",
     "variance_explained": "analyses.probing.measures",
 }
 
 __all__ = [
+    "CodeTree",
     "ProbeConfig",
+    "code_tree",
+    "code_vectors",
     "control_task",
     "erase",
     "mdl",
@@ -35,6 +43,7 @@ __all__ = [
     "probe_command",
     "probe_layers",
     "sparse_probe",
+    "structural_probe",
     "variance_explained",
 ]
 
