@@ -254,8 +254,8 @@ def _residuals(basis: RidgeBasis, y: np.ndarray, alphas: np.ndarray) -> np.ndarr
     share = 1 / (basis.s2 + alphas[:, None])
     if basis.interpolates:
         share = alphas[:, None] * share / basis.s2
-    weighted = (moment[:, None, :] * share.T[:, :, None]).reshape(len(moment), -1)
-    fitted = (basis.scores @ weighted).reshape(basis.n, len(alphas), -1).transpose(1, 0, 2)
+    weighted = (moment[:, None, :] * share.T[:, :, None]).reshape(len(moment), len(alphas) * y.shape[1])
+    fitted = (basis.scores @ weighted).reshape(basis.n, len(alphas), y.shape[1]).transpose(1, 0, 2)
     return fitted if basis.interpolates else centred - fitted
 
 

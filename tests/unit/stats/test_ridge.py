@@ -125,6 +125,15 @@ def test_columns_that_are_constant_or_copies_change_nothing():
     )
 
 
+def test_rows_that_never_differ_predict_the_mean_of_the_others():
+    y, groups = np.arange(12.0), np.arange(12) % 3
+    x = np.full((12, 4), 3.0)
+    for found, out in ((leave_group_out(x, y, groups, ALPHAS), groups), (leave_one_out(x, y, ALPHAS), np.arange(12))):
+        expected = [y[out != out[i]].mean() for i in range(12)]
+        np.testing.assert_allclose(found.predictions[0, :, 0], expected)
+    np.testing.assert_array_equal(ridge_path(x, y, ALPHAS).coef, 0.0)
+
+
 def test_float32_keeps_four_digits_of_the_guesses():
     x, y = planted(300, 60)
     exact = leave_group_out(x, y, np.arange(300) % 10, ALPHAS).predictions
