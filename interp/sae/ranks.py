@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from interp.errors import InvalidInput
 from interp.sae.devices import Device, training_device
@@ -106,6 +109,15 @@ def find_ranks() -> Ranks:
     return ALONE
 
 
+_GROUPS = count()
+
+
+@cache
+def _meeting_place(rank: int, world: int) -> dist.Store:
+    """Return the store that the environment names (MASTER_ADDR), opened once for all groups of this process."""
+    return next(rendezvous("env://", rank, world, timeout=PATIENCE))[0]
+
+
 @contextmanager
 def process_group(device: Device = None) -> Iterator[torch.device | None]:
     """Join the processes that torchrun started for the length of the body; gives the device of this one.
@@ -131,7 +143,9 @@ def process_group(device: Device = None) -> Iterator[torch.device | None]:
     if where.type == "cuda":
         torch.cuda.set_device(where)
     backend = "nccl" if where.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=rank, world_size=world, timeout=PATIENCE)
+    # a prefix of its own: a second group would find the addresses of the first, and wait for nobody
+    store = dist.PrefixStore(f"interp/{next(_GROUPS)}", _meeting_place(rank, world))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     try:
         yield where
     finally:
