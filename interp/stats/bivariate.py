@@ -90,9 +90,10 @@ def bivariate_moran_i(
         X: places x features, array or scipy sparse; never changed.
         V: places x covariates, likewise; may be X or part of it, for features against features.
         W: places x places scipy sparse weights, used as they are.
-        null: see above; there is no default. "spectral" holds the rate where one of the two varies over 2,000 km or
-            less on a map of the globe. Where both are trends over the whole map it does not: 13 to 24 % of
-            independent fields were rejected at 5 %, beside 73 to 86 % under "permutation" (see `n_effective`).
+        null: see above; there is no default. Independent fields rejected at 5 % under "spectral" (in brackets:
+            "permutation"), by how far they reach: 640 km 5 % (25), 1,900 km 5 % (56), 6,400 km 13 % (73). Against
+            latitude, a trend over the whole map: 3 % (60), 10 % (77), 24 % (86). So fields of the size of the map
+            remain out of reach of either (see `n_effective`); against a few such trends, use `residual_moran_i`.
         permutations: rearrangements of the covariate, shared by all features; 0 for the moments alone.
         alternative: "greater", "less" or "two-sided".
         seed: seed of the rearrangements.

@@ -1,0 +1,180 @@
+"""How often each spatial test rejects features that have no spatial pattern, beside the binomial 99 % band.
+
+Run with one thread a library: OMP_NUM_THREADS=1 python benchmarks/bench_spatial_calibration.py
+Null features: white noise, a smooth field with its places shuffled, and features that are active on 1 % of the places
+or on 10, 50, 100 and 1,000 of them, with lognormal values. Then pairs of smooth fields that are independent of each
+other, for the two nulls of bivariate Moran's I. Writes benchmarks/results/spatial_calibration.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse, special
+from scipy.spatial import KDTree
+
+from interp.stats.autocorrelation import moran_i
+from interp.stats.bivariate import bivariate_moran_i, spectral_basis
+from interp.stats.car_kernel import car_kernel, car_q
+from interp.stats.correlogram import correlogram_i
+from interp.stats.geary import geary_c
+from interp.stats.getis_ord import getis_ord_g, getis_ord_local
+from interp.stats.join_counts import count_joins
+from interp.stats.local_autocorrelation import local_moran_i
+from interp.stats.pvalues import resolve_p
+from interp.stats.residuals import residual_moran_i
+
+RESULTS = Path(__file__).parent / "results" / "spatial_calibration.json"
+ALPHAS = (0.05, 0.01, 0.001)
+N_PLACES, K, PERMUTATIONS = 1200, 8, 999
+SLOW = 200  # features of the tests that take long, where the features are not rare
+RADIANS = (0.1, 0.3, 1.0)
+
+
+def globe(n: int, seed: int) -> tuple[np.ndarray, Any]:
+    """Return random points on the unit sphere (place, 3) and their row-standardised k nearest neighbours."""
+    xyz = np.random.default_rng(seed).normal(size=(n, 3))
+    xyz /= np.linalg.norm(xyz, axis=1, keepdims=True)
+    near = KDTree(xyz).query(xyz, k=K + 1)[1][:, 1:]
+    return xyz, sparse.csr_array((np.full(n * K, 1 / K), near.ravel(), np.arange(0, n * K + 1, K)), shape=(n, n))
+
+
+def smooth_fields(xyz: np.ndarray, radians: float, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return independent Gaussian fields (place, field) with correlation exp(-angle / radians)."""
+    cov = np.exp(-np.arccos(np.clip(xyz @ xyz.T, -1, 1)) / radians) + 1e-9 * np.eye(len(xyz))
+    return np.linalg.cholesky(cov) @ rng.normal(size=(len(xyz), count))
+
+
+def null_features(xyz: np.ndarray, n_features: int, seed: int) -> dict[str, Any]:
+    """Return places x features without spatial pattern, by kind."""
+    n, rng = len(xyz), np.random.default_rng(seed)
+    smooth = smooth_fields(xyz, 0.3, n_features, rng)
+    out: dict[str, Any] = {
+        "white noise": rng.normal(size=(n, n_features)),
+        "smooth, places shuffled": rng.permuted(smooth, axis=0),
+    }
+    for name, active in {"1 % active": n // 100, **{f"{m} active": m for m in (10, 50, 100, 1000)}}.items():
+        rank = np.argsort(np.argsort(rng.random((n, n_features)), axis=0), axis=0)
+        out[name] = sparse.csc_array(np.where(rank < active, rng.lognormal(size=(n, n_features)), 0.0))
+    return out
+
+
+def tests(xyz: np.ndarray, W: Any) -> dict[str, Callable[[Any], np.ndarray]]:
+    """Return each statistic as a function from features to one p a feature."""
+    n = len(xyz)
+    pairs = sparse.csr_array(((W + W.T) > 0).astype(np.float64))
+    angle = np.arccos(np.clip(xyz @ xyz.T, -1, 1))
+    band = sparse.csr_array(((angle > 0.08) & (angle <= 0.16)).astype(np.float64))
+    country = np.digitize(np.arctan2(xyz[:, 1], xyz[:, 0]), np.linspace(-np.pi, np.pi, 16)[1:-1])
+    covariates = np.column_stack([np.eye(15)[country], xyz[:, 2]])
+    fields = smooth_fields(xyz, 0.3, SLOW // 2, np.random.default_rng(9))
+    shuffled = np.random.default_rng(10).permuted(fields, axis=0)
+    kernel, basis = car_kernel(W), spectral_basis(W)
+    options: Any = {"permutations": PERMUTATIONS}
+
+    def resolved(r: Any) -> np.ndarray:
+        return resolve_p(r.p_analytic, r.at_least, r.at_most, r.n_perm, r.skew)[0]
+
+    def pairs_of(X: Any, V: np.ndarray, **null: Any) -> np.ndarray:
+        """A covariate for every five features: those that share one are not independent."""
+        p = [
+            bivariate_moran_i(X[:, 5 * c : 5 * c + 5], V[:, [c]], W, **null, **options).test for c in range(V.shape[1])
+        ]
+        return np.concatenate([t.p_perm[:, 0] for t in p])
+
+    def few(X: Any) -> Any:
+        return X if sparse.issparse(X) and X.nnz <= 20 * X.shape[1] else X[:, :SLOW]
+
+    def one_place(p: np.ndarray) -> np.ndarray:
+        return p[np.arange(p.shape[1]) % n, np.arange(p.shape[1])]  # a place of its own for each feature
+
+    return {
+        "moran, permutation": lambda X: moran_i(X, W, **options).p_perm,
+        "moran, Pearson III": lambda X: moran_i(X, W, permutations=0).p_analytic,
+        "moran, auto": lambda X: resolved(moran_i(X, W, **options)),
+        "geary": lambda X: geary_c(X, W, **options).p_perm,
+        "getis-ord G": lambda X: getis_ord_g(X if sparse.issparse(X) else np.exp(X), W, **options).p_perm,
+        "join counts BB": lambda X: count_joins(X, pairs, **options).bb.p_perm,
+        "join counts BB, auto": lambda X: resolved(count_joins(X, pairs, **options).bb),
+        "join counts BW": lambda X: count_joins(X, pairs, **options).bw.p_perm,
+        "bivariate, shuffled covariate, permutation": lambda X: pairs_of(X, shuffled, null="permutation"),
+        "bivariate, smooth covariate, permutation": lambda X: pairs_of(X, fields, null="permutation"),
+        "bivariate, smooth covariate, spectral": lambda X: pairs_of(X, fields, null="spectral", basis=basis),
+        "correlogram, second band": lambda X: correlogram_i(X, [W, band], **options).p[1],
+        "residual moran": lambda X: residual_moran_i(X[:, : 5 * SLOW], covariates, W, **options).p,
+        "car Q": lambda X: car_q(few(X), kernel, **options).p_perm,
+        "local moran, one place": lambda X: one_place(local_moran_i(X, W, permutations=1999).p),
+        "local G*, one place": lambda X: one_place(getis_ord_local(X, W, permutations=1999).p),
+    }
+
+
+def row(kind: str, statistic: str, p: np.ndarray) -> dict[str, Any]:
+    """Count rejections, and say where they lie beside the middle 99 % of the binomial."""
+    tested = p[~np.isnan(p)]
+    out: dict[str, Any] = {"kind": kind, "statistic": statistic, "n_tested": int(tested.size)}
+    counts = np.arange(tested.size + 1.0)
+    for alpha in ALPHAS:
+        cdf = special.bdtr(counts, tested.size, alpha)
+        low, high = (int(counts[cdf >= edge][0]) for edge in (0.005, 0.995))
+        rejected = int((tested <= alpha * (1 + 1e-12)).sum())
+        verdict = "above" if rejected > high else "below" if rejected < low else "within"
+        out[f"{alpha:g}"] = {"rate": rejected / max(tested.size, 1), "count": rejected, "band": [low, high]}
+        out[f"{alpha:g}"]["verdict"] = verdict
+    return out
+
+
+def smooth_pairs(n_places: int, seed: int) -> list[dict[str, Any]]:
+    """Return rejection rates of independent smooth fields, 40 features x 50 covariates a range."""
+    xyz, W = globe(n_places, seed)
+    basis, out = spectral_basis(W), []
+    covariates = {"field": None, "latitude": xyz[:, [2]]}
+    for radians in RADIANS:
+        for name, fixed in covariates.items():
+            rng = np.random.default_rng(seed + 1)
+            X = smooth_fields(xyz, radians, 40 if fixed is None else 2000, rng)
+            V = smooth_fields(xyz, radians, 50, rng) if fixed is None else fixed
+            for null in ("permutation", "spectral"):
+                chosen: Any = {"null": null, "basis": basis if null == "spectral" else None}
+                p = bivariate_moran_i(X, V, W, permutations=PERMUTATIONS, **chosen).test.p_perm
+                rates = {f"{alpha:g}": float((p <= alpha).mean()) for alpha in ALPHAS}
+                about = {"radians": radians, "km": round(6371 * radians), "covariate": name, "null": null}
+                out.append({**about, "n_pairs": int(p.size), "rates": rates})
+    return out
+
+
+def main() -> None:
+    """Run all of it and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--features", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    start = time.process_time()
+    xyz, W = globe(N_PLACES, seed=1)
+    rows = []
+    statistics = tests(xyz, W)
+    for kind, X in null_features(xyz, args.features, seed=2).items():
+        for statistic, test in statistics.items():
+            rows.append(row(kind, statistic, test(X)))
+            found = [rows[-1][f"{a:g}"] for a in ALPHAS]
+            print(f"{kind:24} {statistic:42}", *(f"{r['rate']:.4f} {r['verdict']:6}" for r in found), flush=True)
+    result = {
+        "n_places": N_PLACES,
+        "neighbours": K,
+        "n_features": args.features,
+        "permutations": PERMUTATIONS,
+        "band": "middle 99 % of the binomial, for each rate by itself",
+        "nulls": rows,
+        "independent_smooth_fields": smooth_pairs(N_PLACES // 2, seed=3),
+        "cpu_seconds": round(time.process_time() - start),
+    }
+    args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
