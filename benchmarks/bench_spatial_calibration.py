@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,7 +153,6 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    start = time.process_time()
     xyz, W = globe(N_PLACES, seed=1)
     rows = []
     statistics = tests(xyz, W)
@@ -171,7 +169,6 @@ def main() -> None:
         "band": "middle 99 % of the binomial, for each rate by itself",
         "nulls": rows,
         "independent_smooth_fields": smooth_pairs(N_PLACES // 2, seed=3),
-        "cpu_seconds": round(time.process_time() - start),
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n")
 
