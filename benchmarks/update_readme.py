@@ -80,6 +80,18 @@ KNOWS = (
     ("random repeats behind the first period, nats (period 70)", REPEATS, "period 70", ""),
     ("indirect object, names never paired, ABBA", OBJECT, "names never paired in training, templates of", "ABBA"),
     ("indirect object, names never paired, BABA", OBJECT, "names never paired in training, templates of", "BABA"),
+    (
+        "indirect object, templates met in no text, ABBA",
+        OBJECT,
+        "names never paired in training, templates set",
+        "ABBA",
+    ),
+    (
+        "indirect object, templates met in no text, BABA",
+        OBJECT,
+        "names never paired in training, templates set",
+        "BABA",
+    ),
     ("closing bracket of the right type", "closing bracket of the right type", "all", ""),
 )
 
