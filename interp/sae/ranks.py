@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from interp.errors import InvalidInput
@@ -113,7 +114,7 @@ _GROUPS = count()
 
 
 @cache
-def _meeting_place(rank: int, world: int) -> dist.Store:
+def _meeting_place(rank: int, world: int) -> Store:
     """Return the store that the environment names (MASTER_ADDR), opened once for all groups of this process."""
     return next(rendezvous("env://", rank, world, timeout=PATIENCE))[0]
 
@@ -144,7 +145,7 @@ def process_group(device: Device = None) -> Iterator[torch.device | None]:
         torch.cuda.set_device(where)
     backend = "nccl" if where.type == "cuda" else "gloo"
     # a prefix of its own: a second group would find the addresses of the first, and wait for nobody
-    store = dist.PrefixStore(f"interp/{next(_GROUPS)}", _meeting_place(rank, world))
+    store = PrefixStore(f"interp/{next(_GROUPS)}", _meeting_place(rank, world))
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     try:
         yield where
