@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from analyses.cli_atlas import atlas
+from analyses.terminal import print_table, say
 from interp import __version__
 from interp.errors import InterpError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EPILOGUE = """Examples:
   interp run                      all analyses on the bundled model
@@ -35,7 +34,6 @@ app = App(
     version=__version__,
     suppress_keyboard_interrupt=False,  # main says what an interrupted run has kept
 )
-atlas = App(name="atlas", help="The bundled model: card, check, and how to make it again.")
 app.command(atlas)
 
 
@@ -110,7 +108,7 @@ def points(model: str, /, *, all_layers: Annotated[bool, Parameter(negative="")]
     table: Any = interp.points(interp.load_model(model))
     if not all_layers:
         table = table[~table["site"].str.contains(r"\.[1-9]\d*$")]
-    _print_table(table, f"sites of {model}" + ("" if all_layers else " (layer 0; --all-layers for the rest)"))
+    print_table(table, f"sites of {model}" + ("" if all_layers else " (layer 0; --all-layers for the rest)"))
 
 
 @app.command(name="show-tokens")
@@ -130,7 +128,7 @@ def show_tokens(model: str, text: str, /, *, bos: Literal["always", "never", "to
     """
     import interp
 
-    _print_table(interp.show_tokens(interp.load_model(model), text, bos=bos), repr(text))
+    print_table(interp.show_tokens(interp.load_model(model), text, bos=bos), repr(text))
 
 
 @app.command
@@ -147,7 +145,7 @@ def status(folder: Path, /) -> int:
     from analyses.job import status_of
 
     table = status_of(folder)
-    _print_table(table, str(folder))
+    print_table(table, str(folder))
     return 3 if {"corrupt", "missing"} & set(table["state"]) else 0
 
 
@@ -228,7 +226,7 @@ def train_sae(
         device=device, precision=precision,
     )  # fmt: skip
     if summary is not None:
-        _print_table(summary, str(out))
+        print_table(summary, str(out))
 
 
 @app.command(name="eval-sae")
@@ -281,10 +279,10 @@ def eval_sae(
         sae, model=model, weights=weights, texts=texts, labels=labels, control=control, n_texts=n_texts,
         allow_mismatch=allow_mismatch, seed=seed, out=out,
     )  # fmt: skip
-    _print_table(result.table, sae)
+    print_table(result.table, sae)
     print()
-    _print_table(result.tables["classes"], f"{sae}, by class of token")
-    _say(f"{', '.join(result.tables)} and the figure are in {out}" if out else "--out FOLDER keeps every table")
+    print_table(result.tables["classes"], f"{sae}, by class of token")
+    say(f"{', '.join(result.tables)} and the figure are in {out}" if out else "--out FOLDER keeps every table")
 
 
 @app.command(name="probe")
@@ -341,169 +339,11 @@ def probe_labels(
     more = ["control_score", "selectivity", "variance_explained", "n", "n_groups", "status"]
     title = f"{labels}, {result.table['metric'].iloc[0]}"
     table = result.table.loc[:, ["condition", "unit", *shared, *more]]
-    _print_table(table, f"{title} in the groups that choose the site")
+    print_table(table, f"{title} in the groups that choose the site")
     print()
     chosen = result.tables["chosen"].loc[:, ["condition", "unit", "role", *shared, "n", "n_groups", "status"]]
-    _print_table(chosen, f"{title} on the test groups")
-    _say(f"tables and the figure are in {out}" if out else "--out FOLDER keeps the tables and a figure")
-
-
-@atlas.command(name="card")
-def atlas_card(*, folder: Path | None = None, write: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Print what was measured of the bundled model, beside its controls.
-
-    Examples:
-      interp atlas card
-      interp atlas card --folder runs/atlas --write
-
-    Parameters
-    ----------
-    folder
-        Folder of a build (see interp atlas build); default the bundled model.
-    write
-        Measure everything first (minutes), and write card.json and README.md.
-    """
-    import json
-
-    import pandas as pd
-
-    from interp.errors import InvalidInput
-
-    model, saes = _places_of(folder)
-    if write:
-        from interp.atlas.write_card import write_card
-
-        card = write_card(model, saes, say=_say)
-    else:
-        card = json.loads((model / "card.json").read_text(encoding="utf-8"))
-    if not card.get("measured"):
-        raise InvalidInput(f"nothing is measured of {model} yet; measure it: interp atlas card --folder ... --write")
-    _print_table(pd.DataFrame(card["measured"]), str(model))
-
-
-@atlas.command(name="sae-cards")
-def atlas_sae_cards(*, folder: Path | None = None, again: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Evaluate every SAE of the bundled model beside its controls, and write the card of each; resumes.
-
-    Examples:
-      interp atlas sae-cards
-      interp atlas sae-cards --folder runs/atlas --again
-
-    Parameters
-    ----------
-    folder
-        Folder of a build (see interp atlas build); default the bundled SAEs, whose cards are there.
-    again
-        Also evaluate those that have a card.
-    """
-    from analyses.evaluation.card import card_saes
-
-    model, saes = _places_of(folder)
-    _print_table(card_saes(model, saes, again=again, say=_say), str(saes))
-
-
-@atlas.command(name="verify")
-def atlas_verify(*, folder: Path | None = None) -> int:
-    """Check every file of the bundled model and SAEs, and measure a few figures of its card again.
-
-    Exit code 3 if a file is not what was written or a figure differs, 2 if the card states none.
-    Example: interp atlas verify
-
-    Parameters
-    ----------
-    folder
-        Folder of a build (see interp atlas build); default what is bundled.
-    """
-    from interp.atlas.verify import verify_figures, verify_files
-
-    model, saes = _places_of(folder)
-    _print_table(verify_files(model, saes), str(model.parent))
-    table = verify_figures(model)
-    _print_table(table, "figures of the card, measured again")
-    states = set(table["state"])
-    return 3 if "differs" in states else 2 if "not in the card" in states else 0
-
-
-@atlas.command(name="build")
-def atlas_build(
-    *,
-    folder: Path,
-    small: Annotated[bool, Parameter(negative="")] = False,
-    tokens: int | None = None,
-    seed: int = 0,
-    workers: int | None = None,
-    device: Literal["cpu", "cuda"] = "cpu",
-    until: Literal["tokenizer", "training", "model", "saes", "card"] = "card",
-    install: Annotated[bool, Parameter(negative="")] = False,
-) -> None:
-    """Make the bundled model again from nothing: tokenizer, training, export, SAEs, card; run again to resume.
-
-    Examples:
-      interp atlas build --folder runs/small --small
-      interp atlas build --folder runs/atlas --device cuda
-
-    Parameters
-    ----------
-    folder
-        Where everything is written; a stage that is finished there is skipped.
-    small
-        A model of 2 layers and 400 cities that shows every stage in a minute or two on one core.
-    tokens
-        Tokens to train on; default those of the bundled model (200,000 with --small).
-    seed
-        Of the weights and the text. Equal seeds give equal weights on one machine.
-    workers
-        Processes that make text; their number changes nothing. Default the number of CPUs.
-    device
-        Where the network is trained.
-    until
-        Last stage to run.
-    install
-        Replace the bundled model and SAEs by these. Without it nothing outside the folder is touched.
-    """
-    import os
-
-    from interp.atlas.build import build, full_plan, small_plan
-    from interp.atlas.build import install as put_in_place
-
-    plan = small_plan(tokens=tokens, seed=seed) if small else full_plan(tokens=tokens, seed=seed, device=device)
-    table = build(folder, plan, until=until, device=device, workers=workers or os.cpu_count() or 1, say=_say)
-    if install:
-        from interp.sources import ASSETS
-
-        put_in_place(folder, ASSETS, say=_say)
-    _print_table(table, str(folder))
-
-
-def _places_of(folder: Path | None) -> tuple[Path, Path]:
-    """Return the folders of the model and of the SAEs: of a build, or what is bundled."""
-    from interp.errors import InvalidInput
-    from interp.sources import ASSETS
-
-    root = ASSETS if folder is None else folder
-    if not (root / "atlas" / "card.json").is_file():
-        raise InvalidInput(f"{root} holds no model in {root / 'atlas'}; expected the folder of interp atlas build.")
-    return root / "atlas", root / "saes"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _print_table(table: pd.DataFrame, title: str) -> None:
-    """Print a frame as aligned text: whole on a terminal of any width, tab-separated into a pipe."""
-    if not sys.stdout.isatty():
-        print(table.to_csv(sep="\t", index=False), end="")
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    view = Table(title=title, title_justify="left", header_style="bold")
-    for name in table.columns:
-        view.add_column(str(name), overflow="fold")
-    for row in table.itertuples(index=False):
-        view.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
-    Console().print(view)
+    print_table(chosen, f"{title} on the test groups")
+    say(f"tables and the figure are in {out}" if out else "--out FOLDER keeps the tables and a figure")
 
 
 def main(tokens: list[str] | None = None) -> int:
