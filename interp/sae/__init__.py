@@ -22,12 +22,12 @@ _HOME = {
     "compare_saes": "interp.sae.agreement",
     "density_histogram": "interp.sae.density",
     "evaluate_sae": "interp.sae.evaluate",
-    "evaluate_transcoder": "interp.sae.evaluate_transcoder",
+    "evaluate_transcoder": "interp.sae.evaluate_pairs",
     "frequency_bands": "interp.sae.classes",
     "latent_density": "interp.sae.density",
     "list_saes": "interp.sae.io",
     "load_sae": "interp.sae.io",
-    "loss_recovered": "interp.sae.splice",
+    "loss_recovered": "interp.sae.splicing",
     "match_latents": "interp.sae.agreement",
     "matching_pursuit_config": "interp.sae.matching_pursuit",
     "norm_bands": "interp.sae.classes",
@@ -36,7 +36,7 @@ _HOME = {
     "reconstruction_by_class": "interp.sae.classes",
     "save_sae": "interp.sae.io",
     "sparse_probing": "interp.sae.labels",
-    "splice": "interp.sae.splice",
+    "splice": "interp.sae.splicing",
     "stability": "interp.sae.agreement",
     "topk_config": "interp.sae.config",
     "train_restarts": "interp.sae.restarts",
@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from interp.sae.config import SaeConfig, topk_config
     from interp.sae.density import density_histogram, latent_density
     from interp.sae.evaluate import evaluate_sae
-    from interp.sae.evaluate_transcoder import evaluate_transcoder
+    from interp.sae.evaluate_pairs import evaluate_transcoder
     from interp.sae.fit import check_fit
     from interp.sae.gated import GatedSAE
     from interp.sae.io import build_sae, list_saes, load_sae, save_sae, training_record
@@ -110,7 +110,7 @@ if TYPE_CHECKING:
     from interp.sae.relu import StandardSAE
     from interp.sae.restarts import train_restarts
     from interp.sae.rival import random_sae
-    from interp.sae.splice import loss_recovered, splice
+    from interp.sae.splicing import loss_recovered, splice
     from interp.sae.together import SaeJob, train_saes
     from interp.sae.topk import TopKSAE
     from interp.sae.train import train_sae
@@ -121,7 +121,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"interp.sae.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'interp.sae' has no attribute {name!r}; it has: {', '.join(__all__)}")
-    # set here, because importing the module `interp.sae.splice` would put the module under the function's name
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -18,13 +18,13 @@ from interp.sae.activation_stream import ActivationStream, Batch, pick
 from interp.sae.coder import SAE
 from interp.sae.devices import Device, training_device
 from interp.sae.evaluate import evaluate_sae
-from interp.sae.evaluate_transcoder import evaluate_transcoder
+from interp.sae.evaluate_pairs import evaluate_transcoder
 from interp.sae.io import MANIFEST, load_sae, rounded_sae, save_sae, training_record
 from interp.sae.learner import Options
 from interp.sae.ranks import find_ranks
 from interp.sae.settings import TrainSettings, make_settings
 from interp.sae.spec import Spec, make_spec
-from interp.sae.splice import loss_recovered
+from interp.sae.splicing import loss_recovered
 from interp.sae.train import train_sae
 
 if TYPE_CHECKING:

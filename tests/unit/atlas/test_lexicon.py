@@ -57,13 +57,13 @@ def test_every_word_of_the_lists_is_in_one_list_once():
     assert len(set(words)) == len(words)
 
 
-def test_no_person_is_a_city_a_country_or_a_word():
+def test_no_person_but_one_is_a_city_a_country_or_a_word():
     world = default_world()
     taken = set(world.cities["name"]) | {country["name"] for country in world.countries.values()}
     for table in (lexicon.PLURALS, lexicon.PAST_TENSE, lexicon.ANTONYMS):
         taken |= {word.title() for word in table}
     taken |= {member for members, _ in lexicon.ORDINALS.values() for member in members}
-    assert not set(lexicon.PEOPLE) & taken
+    assert set(lexicon.PEOPLE) & taken == {"George"}  # a city of South Africa too, in the texts of the shipped weights
 
 
 @pytest.mark.parametrize("name", ["ANIMALS", "THINGS", "SPOTS"])

@@ -14,7 +14,7 @@ from interp.sae.config import topk_config
 from interp.sae.fit import check_fit
 from interp.sae.io import load_sae, training_record
 from interp.sae.on_model import train_sae_on_model
-from interp.sae.splice import loss_recovered, splice
+from interp.sae.splicing import loss_recovered, splice
 from interp.sae.topk import TopKSAE
 from interp.testing import tiny_model
 
@@ -173,7 +173,7 @@ def test_identity_recovers_everything_and_costs_nothing(model):
 
 
 def test_share_is_not_given_where_the_ablation_helps(model):
-    from interp.sae.splice import _table
+    from interp.sae.splicing import _table
 
     sums = {name: np.array([v, v]) for name, v in (("clean", 2.0), ("spliced", 2.5), ("zero", 1.0), ("mean", 4.0))}
     table = _table(sums, np.array([1.0, 1.0]), 0, 50).set_index("metric")

@@ -11,7 +11,7 @@ from interp.capturing import hooked
 from interp.errors import HookNotFired, InvalidInput, SaeMismatch
 from interp.sae.fit import check_fit
 from interp.sae.matching_pursuit import MatchingPursuitSAE, matching_pursuit_config
-from interp.sae.splice import loss_recovered, splice
+from interp.sae.splicing import loss_recovered, splice
 from interp.testing import tiny_model
 from interp.tokens import tokenize
 

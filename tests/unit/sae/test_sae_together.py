@@ -10,7 +10,7 @@ from test_sae_on_model import Killed, texts
 from interp.capturing import capture
 from interp.errors import InvalidInput, SaeMismatch, UnknownName, UnknownSite
 from interp.sae.config import topk_config
-from interp.sae.evaluate_transcoder import evaluate_transcoder
+from interp.sae.evaluate_pairs import evaluate_transcoder
 from interp.sae.fit import check_fit
 from interp.sae.io import load_sae, training_record
 from interp.sae.learners.topk import TopKOptions

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from interp.sae.splice import _table
+from interp.sae.splicing import _table
 
 
 def table(damage: float, noise: float, n: int = 200):
