@@ -8,6 +8,7 @@ from typing import Any
 from bench_sae_recovery import RESONANCE, WIDTH, recipes
 
 SEEDS = (0, 1, 2)
+BUNDLED = ("fvu", "l0", "dead_share", "recovered_vs_zero", "encoder_decoder_cosine")
 Cell = tuple[str, str]
 """Head of a column, and the figure of a row that stands in it."""
 EVERYWHERE: tuple[Cell, ...] = (
@@ -129,3 +130,37 @@ def _training_row(name: str, cases: dict[str, Any], device: str) -> list[str]:
         out += [f"{row['vectors_a_second']:,.0f}", f"{row['time_over_ours']:.2f}{between}"]
     most = "peak_gpu_mb" if device == "cuda" else "peak_growth_mb"
     return [*out, f"{max(case[name][most] for case in cases.values()):,.0f} MB"]
+
+
+def bundled_table(cards: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the SAEs of one site beside each other, from their cards; below, the controls of the first."""
+    lines = []
+    for name, card in cards.items():
+        of = {
+            row[0]: row[1:] for row in _rows(card, "table", "metric", "value", "null_random_sae", "null_random_weights")
+        }
+        labels = _rows(card, "labels", "k", "auc", "null_random_sae")
+        auc = [sum(row[i] for row in labels if row[0] == 1) / sum(row[0] == 1 for row in labels) for i in (1, 2)]
+        lines.append([f"`{name}`", *(_cell(of[metric][0]) for metric in BUNDLED), _cell(auc[0])])
+        if len(lines) == 1:
+            random = ["of random directions", *(_cell(of[metric][1]) for metric in BUNDLED), _cell(auc[1])]
+            twin = ["of the random-weights twin", *(_cell(of[metric][2]) for metric in BUNDLED), "–"]
+    head = (
+        "SAE",
+        "FVU",
+        "L0",
+        "dead share",
+        "loss recovered",
+        "encoder-decoder cosine",
+        "AUC of one latent for a label",
+    )
+    return table(head, [*lines, random, twin])
+
+
+def _rows(card: dict[str, Any], name: str, *columns: str) -> list[tuple[Any, ...]]:
+    found = card["tables"][name]
+    return list(zip(*(found.get(column, [None] * len(found[columns[0]])) for column in columns), strict=True))
+
+
+def _cell(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}" if 0.99 < value < 1 else _short(value)

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sae_tables import recovery_tables, resonance_table, training_tables
+from sae_tables import bundled_table, recovery_tables, resonance_table, training_tables
 
 from interp.atlas import card
 from interp.atlas.card_page import number
@@ -20,6 +20,7 @@ from interp.store import atomic_write_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- {}: written by benchmarks/update_readme.py -->\n", "<!-- end of {} -->"
+COMPARED = "resid_post.2"
 BEST = "last token in 'Question: Which country"
 REPEATS, OBJECT = "loss on random repeats, after it", "indirect object, object over subject"
 
@@ -132,7 +133,14 @@ def sae_page() -> dict[str, list[str]]:
         "recovery": recovery_tables(recovery),
         "resonance": resonance_table(recovery),
         "training": training_tables(read("sae_training.json")),
+        "bundled": bundled_table(cards_at(COMPARED)),
     }
+
+
+def cards_at(site: str) -> dict[str, dict[str, Any]]:
+    """Return the cards of the bundled SAEs of one site, by the end of their names."""
+    folders = sorted((ROOT / "interp" / "assets" / "saes" / "atlas").glob(f"{site}*"))
+    return {folder.name: json.loads((folder / "card.json").read_text()) for folder in folders}
 
 
 PAGES = {"README.md": front_page, "interp/sae/README.md": sae_page}
