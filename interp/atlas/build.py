@@ -56,8 +56,8 @@ class Plan:
 def full_plan(*, tokens: int | None = None, seed: int = 0, device: str = "cpu") -> Plan:
     """Return the settings of the bundled model; with `tokens`, of a shorter or longer training.
 
-    The bundled weights were trained on a GPU. On a CPU the same network reads a twentieth of the tokens, in smaller
-    batches: geography, skills and repeats are learnt then, the indirect object is not.
+    The bundled weights were trained on a GPU, their SAEs on a CPU. There a network reads a fifteenth of the tokens, in
+    smaller batches: a narrower one learnt geography, skills and repeats from as many, but not the indirect object.
     """
     train, network = TrainConfig(seed=seed, precision=best_precision(device)), NetworkConfig()
     if device != "cpu":
