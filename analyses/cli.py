@@ -336,7 +336,7 @@ def probe_labels(
         out=out,
     )  # fmt: skip
     shared = ["score", "ci_low", "ci_high", "baseline", "null_mean", "p", "q"]
-    more = ["control_score", "selectivity", "variance_explained", "n", "n_groups", "status"]
+    more = ["score_row_folds", "control_score", "selectivity", "variance_explained", "n", "n_groups", "status"]
     title = f"{labels}, {result.table['metric'].iloc[0]}"
     table = result.table.loc[:, ["condition", "unit", *shared, *more]]
     print_table(table, f"{title} in the groups that choose the site")
