@@ -10,10 +10,9 @@ from geo_small import make_places, make_sae
 import analyses.geospatial.run as geospatial
 from analyses.geospatial.run import autocorrelation_study
 from analyses.geospatial.study import LATENT, RANDOM, TRAINED, StudyConfig
-from interp import testing
 from interp.errors import InvalidInput, SaeMismatch
 from interp.store import Store
-from interp.testing import tiny_model, tiny_tokenizer
+from interp.testing import tiny, tiny_model, tiny_tokenizer
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ def test_equal_weights_behind_another_tokenizer_are_read_again(study, small, cal
     config = replace(small.config, template="in {name}")
     study(config)
     # as many tokens as before, numbered in another order: the weights, and so the fingerprint, stay
-    model = tiny_model(0, tokenizer=tiny_tokenizer(words=reversed(testing._WORDS)))
+    model = tiny_model(0, tokenizer=tiny_tokenizer(words=reversed(tiny._WORDS)))
     assert model.fingerprint == small.model.fingerprint
     study(config, model=model)
     assert calls == ACTIVATIONS[:1] + TESTS

@@ -1,7 +1,6 @@
-"""Small things whose right answer is known, made in memory: for tests, examples and first steps.
+"""Tiny models and tokenizers: real Hugging Face modules with random weights.
 
-Nothing here is read from disk or a hub. A tiny model is a real Hugging Face module with random
-weights, large enough for every hook and small enough to run in milliseconds.
+A tiny model is large enough for every hook and small enough to run in milliseconds.
 """
 
 from __future__ import annotations
