@@ -160,7 +160,8 @@ def residual_moran_i(
     if permutations < 1:
         raise InvalidInput(f"permutations={permutations}; the null of residuals has no other source. Give 999.")
     parts = residualise(X, Z, min_active=min_active)
-    basis, codes = covariate_basis(Z, columns.n), _codes(groups, columns.n)
+    codes = _codes(groups, columns.n)
+    basis = _basis_that_moves(Z, columns.n, codes)
     perm = permutation_indices(columns.n, permutations, seed=check_seed(seed), groups=codes)
     compiled = isinstance(choose_engine(engine), NumbaEngine)
     found = np.full((4, columns.status.size), np.nan)
@@ -197,6 +198,23 @@ def _codes(groups: Any, n: int) -> np.ndarray | None:
     if labels.shape != (n,):
         raise InvalidInput(f"groups has shape {labels.shape}; expected one label a place, ({n},).")
     return np.unique(labels.astype(str), return_inverse=True)[1]
+
+
+def _basis_that_moves(Z: Any, n: int, codes: np.ndarray | None) -> np.ndarray:
+    """Return the part of the basis that dealt residuals have to be projected off again.
+
+    Columns that are constant inside the groups are orthogonal to e however e is dealt inside them, (Pe)'z = e'(P'z) =
+    e'z = 0: a hundred countries cost nothing, and the few covariates that do vary inside a country are left.
+    """
+    if codes is None:
+        return covariate_basis(Z, n)
+    design = np.asarray(Z, dtype=np.float64)
+    first = np.unique(codes, return_index=True)[1]
+    fixed = (design == design[first[codes]]).all(axis=0)
+    still = covariate_basis(design[:, fixed], n)
+    centred = covariate_basis(design, n)
+    left, singular, _ = np.linalg.svd(_without(centred, still), full_matrices=False)
+    return left[:, singular > 1e-9]
 
 
 def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from spatial_fields import knn, points, smooth_fields
 from interp.errors import InvalidInput
 from interp.stats.autocorrelation import moran_i
 from interp.stats.residuals import covariate_basis, residual_moran_i, residualise
+from interp.stats.seeds import permutation_indices
 
 N = 300
 
@@ -89,6 +90,20 @@ def test_features_of_one_group_need_exchange_inside_groups(W, Z):
     free, within = (residual_moran_i(X, Z, W, permutations=199, groups=g).p for g in (None, country))
     assert (free <= 0.05).mean() > 0.12
     assert 0.01 < (within <= 0.05).mean() < 0.1
+
+
+def test_exchange_inside_groups_equals_regressing_every_deal_on_all_covariates(W, Z, mixed_features):
+    """Columns that are constant inside groups are not projected off each deal: the definition, deal by deal, agrees."""
+    country = Z[:, :6].argmax(axis=1)
+    ours = residual_moran_i(mixed_features, Z, W, permutations=19, groups=country, seed=5)
+    basis, e = covariate_basis(Z, N), residualise(mixed_features, Z).values
+    dense = W.toarray()
+    dealt = []
+    for row in permutation_indices(N, 19, seed=5, groups=country):
+        again = e[row] - basis @ (basis.T @ e[row])
+        dealt.append(N / dense.sum() * np.einsum("if,ij,jf->f", again, dense, again) / (again**2).sum(axis=0))
+    np.testing.assert_allclose(ours.null_mean, np.mean(dealt, axis=0), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(ours.null_sd, np.std(dealt, axis=0), rtol=1e-8)
 
 
 def test_what_does_not_fit_is_refused(W, Z):
