@@ -9,16 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from interp.testing.planted_attention import PlantedAttention, planted_layer
     from interp.testing.tiny import TokenizerStyle, tiny_model, tiny_module, tiny_tokenizer
 
 _HOME = {
+    "PlantedAttention": "planted_attention",
+    "planted_layer": "planted_attention",
     "TokenizerStyle": "tiny",
     "tiny_model": "tiny",
     "tiny_module": "tiny",
     "tiny_tokenizer": "tiny",
 }
 
-__all__ = ["TokenizerStyle", "tiny_model", "tiny_module", "tiny_tokenizer"]
+__all__ = ["PlantedAttention", "TokenizerStyle", "planted_layer", "tiny_model", "tiny_module", "tiny_tokenizer"]
 
 
 def __getattr__(name: str) -> Any:
