@@ -195,16 +195,18 @@ def group_rows(groups: Any, n: int) -> list[np.ndarray]:
 
 def _group_errors(basis: RidgeBasis, y: np.ndarray, rows: list[np.ndarray], alphas: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the errors [n, t] for each penalty."""
-    directions = _directions(basis)
+    directions, large = _directions(basis), [len(g) > len(basis.s2) for g in rows]
+    moment = basis.scores.T @ y if any(large) else np.empty(0)
     together, some = max(1, _TOGETHER // y.size), np.empty(0)
     for i, alpha in enumerate(alphas):
-        if i % together == 0:
+        if i % together == 0 and not all(large):
             some = _residuals(basis, y, alphas[i : i + together])
-        residuals, out = some[i % together], np.empty_like(y)
-        for g in rows:
-            if len(g) > len(basis.s2):
-                out[g] = _by_subtraction(basis, y, g, alpha)
+        out = np.empty_like(y)
+        for g, is_large in zip(rows, large, strict=True):
+            if is_large:
+                out[g] = _by_subtraction(basis, y, moment, g, alpha)
             else:
+                residuals = some[i % together]
                 factor = linalg.cho_factor(_kept(basis, directions[g], alpha), lower=True, check_finite=False)
                 out[g] = linalg.cho_solve(factor, residuals[g], check_finite=False)
         yield out
@@ -227,7 +229,9 @@ def _lower_product(half: np.ndarray, sign: float) -> np.ndarray:
     return syrk(sign, half.T, trans=1, lower=1)
 
 
-def _by_subtraction(basis: RidgeBasis, y: np.ndarray, g: np.ndarray, alpha: float) -> np.ndarray:
+def _by_subtraction(
+    basis: RidgeBasis, y: np.ndarray, moment: np.ndarray, g: np.ndarray, alpha: float
+) -> np.ndarray:
     """Return the errors of a group of more rows than axes: take its share out of the k x k system.
 
     The scores have mean 0, so that of the rows that stay is m = -n_g q / (n - n_g) with q the mean of the group, and
@@ -238,8 +242,8 @@ def _by_subtraction(basis: RidgeBasis, y: np.ndarray, g: np.ndarray, alpha: floa
     mean = -part.sum(axis=0) / n_left
     level = (y.sum(axis=0) - own.sum(axis=0)) / n_left
     gram = np.diag(basis.s2 + alpha) - part.T @ part - n_left * np.outer(mean, mean)
-    moment = basis.scores.T @ y - part.T @ own - n_left * np.outer(mean, level)
-    beta = linalg.solve(gram, moment, assume_a="pos", check_finite=False)
+    rest = moment - part.T @ own - n_left * np.outer(mean, level)
+    beta = linalg.solve(gram, rest, assume_a="pos", check_finite=False)
     return own - (part - mean) @ beta - level
 
 
