@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.testing.planted_attention import PlantedAttention, planted_layer
+    from interp.testing.planted_units import PlantedUnits, concept_units
     from interp.testing.tiny import TokenizerStyle, tiny_model, tiny_module, tiny_tokenizer
 
 _HOME = {
     "PlantedAttention": "planted_attention",
+    "PlantedUnits": "planted_units",
+    "concept_units": "planted_units",
     "planted_layer": "planted_attention",
     "TokenizerStyle": "tiny",
     "tiny_model": "tiny",
@@ -21,7 +24,16 @@ _HOME = {
     "tiny_tokenizer": "tiny",
 }
 
-__all__ = ["PlantedAttention", "TokenizerStyle", "planted_layer", "tiny_model", "tiny_module", "tiny_tokenizer"]
+__all__ = [
+    "PlantedAttention",
+    "PlantedUnits",
+    "TokenizerStyle",
+    "concept_units",
+    "planted_layer",
+    "tiny_model",
+    "tiny_module",
+    "tiny_tokenizer",
+]
 
 
 def __getattr__(name: str) -> Any:
