@@ -6,15 +6,14 @@ are. Covariates that carry them are taken out first; what is then still laid out
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
 from analyses.geospatial.moran import _features, _graph
+from analyses.geospatial.name_features import ngram_indicators, principal_components, token_indicators
 from interp.errors import InvalidInput
 from interp.stats.autocorrelation import moran_i
 from interp.stats.corrections import benjamini_hochberg
@@ -27,7 +26,9 @@ def place_covariates(
     places: pd.DataFrame,
     *,
     n_tokens: Sequence[float] | None = None,
+    token_ids: Sequence[Sequence[int]] | None = None,
     n_ngram_components: int = 20,
+    n_token_components: int = 20,
     min_places: int = 20,
 ) -> pd.DataFrame:
     """Return the covariates that a placename carries without any map, one row a place.
@@ -35,12 +36,14 @@ def place_covariates(
     Args:
         places: frame with `name`; `country` and `population` are used where they are there.
         n_tokens: length of each name in tokens, if known.
-        n_ngram_components: principal components of the spelling (see `ngram_components`); 0 for none.
-        min_places: n-grams of fewer names are not looked at.
+        token_ids: the tokens of each name, if known.
+        n_ngram_components: principal components of the character n-grams of the names; 0 for none.
+        n_token_components: principal components of which tokens are in the names (a bag of tokens); 0 for none.
+        min_places: n-grams of fewer names, and tokens of fewer than half as many, are not looked at.
 
     Returns:
         Numeric columns: country=.. (one-hot), log_population (missing and 0: the mean, marked in population_missing),
-        n_tokens, ngram_0 ..
+        n_tokens, ngram_0 .., token_0 ..
     """
     if "name" not in places.columns:
         raise InvalidInput(f"places has no column name; it has: {', '.join(map(str, places.columns))}.")
@@ -53,10 +56,17 @@ def place_covariates(
     if n_tokens is not None:
         parts.append(pd.DataFrame({"n_tokens": np.asarray(n_tokens, dtype=np.float64)}))
     if n_ngram_components > 0:
-        names = places["name"].astype(str).tolist()
-        scores = ngram_components(names, n_components=n_ngram_components, min_places=min_places)
-        parts.append(pd.DataFrame(scores, columns=[f"ngram_{i}" for i in range(scores.shape[1])]))
+        grams, _ = ngram_indicators(places["name"].astype(str).tolist(), min_places=min_places)
+        parts.append(_components("ngram", grams, n_ngram_components))
+    if token_ids is not None and n_token_components > 0:
+        tokens, _ = token_indicators(token_ids, min_places=-(-min_places // 2))
+        parts.append(_components("token", tokens, n_token_components))
     return pd.concat(parts, axis=1) if parts else pd.DataFrame(index=range(len(places)))
+
+
+def _components(stem: str, indicators: Any, n: int) -> pd.DataFrame:
+    scores = principal_components(indicators, n)
+    return pd.DataFrame(scores, columns=[f"{stem}_{i}" for i in range(scores.shape[1])])
 
 
 def _log_population(population: np.ndarray) -> pd.DataFrame:
@@ -64,35 +74,6 @@ def _log_population(population: np.ndarray) -> pd.DataFrame:
     logs = np.log(np.where(known, population, 1.0))
     logs[~known] = logs[known].mean() if known.any() else 0.0
     return pd.DataFrame({"log_population": logs, "population_missing": (~known).astype(float)})
-
-
-def ngram_components(
-    names: Sequence[str], *, n_components: int = 20, sizes: Sequence[int] = (2, 3, 4), min_places: int = 20
-) -> np.ndarray:
-    """Return principal component scores of the character n-grams of each name, float64 (place, component).
-
-    Names are folded and their ends marked (^ and $); an n-gram counts once a name. Fewer components come back where
-    there are fewer n-grams. Each component has variance 1; the sign is fixed by its largest loading.
-    """
-    grams = [_grams(name, sizes) for name in names]
-    counts = Counter(g for found in grams for g in found)
-    kept = {g: i for i, g in enumerate(sorted(g for g, c in counts.items() if min_places <= c < len(names)))}
-    width = min(n_components, len(kept), len(names) - 1)
-    if width < 1:
-        return np.empty((len(names), 0))
-    rows, cols = zip(*[(r, kept[g]) for r, found in enumerate(grams) for g in sorted(found) if g in kept], strict=True)
-    table = sparse.csr_array((np.ones(len(rows)), (rows, cols)), shape=(len(names), len(kept))).toarray()
-    table -= table.mean(axis=0)
-    values, vectors = np.linalg.eigh(table.T @ table)
-    top = vectors[:, ::-1][:, :width][:, values[::-1][:width] > 1e-9 * values[-1]]
-    top = top * np.sign(top[np.abs(top).argmax(axis=0), np.arange(top.shape[1])])
-    scores = table @ top
-    return scores / scores.std(axis=0)
-
-
-def _grams(name: str, sizes: Sequence[int]) -> set[str]:
-    text = f"^{name.casefold()}$"
-    return {text[i : i + size] for size in sizes for i in range(len(text) - size + 1)}
 
 
 def residualise(

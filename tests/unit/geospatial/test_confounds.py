@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from analyses.geospatial import moran, place_covariates, residual_moran, residualise, spatial_weights
-from analyses.geospatial.confounds import ngram_components
 from interp.errors import InvalidInput
 
 N = 400
@@ -67,21 +66,16 @@ def test_table_and_residuals_have_the_features_names(places, planted):
 
 def test_covariates_of_a_place(places):
     frame = places.assign(population=np.where(np.arange(N) < 5, np.nan, places["population"]))
-    covariates = place_covariates(frame, n_tokens=np.arange(N), n_ngram_components=3)
+    ids = [[len(name) % 3, 7 + len(name) % 2] for name in frame["name"]]
+    covariates = place_covariates(
+        frame, n_tokens=np.arange(N), token_ids=ids, n_ngram_components=3, n_token_components=2
+    )
     assert list(covariates.columns) == [
         "country=A", "country=B", "country=C", "country=D", "log_population", "population_missing", "n_tokens",
-        "ngram_0", "ngram_1", "ngram_2",
+        "ngram_0", "ngram_1", "ngram_2", "token_0", "token_1",
     ]  # fmt: skip
     assert covariates["population_missing"].sum() == 5
     assert np.isfinite(covariates.to_numpy()).all()
     assert (covariates.filter(like="country=").sum(axis=1) == 1).all()
     with pytest.raises(InvalidInput, match="name"):
         place_covariates(places.drop(columns="name"))
-
-
-def test_spelling_components_find_a_prefix(places):
-    scores = ngram_components(places["name"].tolist(), n_components=5)
-    llan = places["name"].str.startswith("llan").to_numpy()
-    assert abs(np.corrcoef(scores[:, 0], llan)[0, 1]) > 0.95
-    np.testing.assert_allclose(scores.std(axis=0), 1)
-    assert ngram_components(["ab", "cd", "ef"], min_places=3).shape == (3, 0)
