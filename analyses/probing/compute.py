@@ -66,6 +66,11 @@ class ProbeConfig:
         """Refits with permuted labels."""
         return N_PERM.get(self.kind, 19) if self.n_perm is None else self.n_perm
 
+    @property
+    def p_floor(self) -> float:
+        """The least p that so many permutations can give."""
+        return 1 / (self.permutations + 1)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the choices as a plain dict."""
         return asdict(self)
@@ -114,7 +119,7 @@ def probe_row(data: Data, config: ProbeConfig) -> Probed:
     labels, groups, n = data.labels, data.groups, len(data.x)
     about = {"kind": config.kind, "metric": labels.metric, "n": n, "n_groups": int(groups.max()) + 1,
              "n_classes": labels.n_classes, "n_folds": config.n_folds, "n_perm": config.permutations,
-             "seed": config.seed}  # fmt: skip
+             "p_floor": config.p_floor, "seed": config.seed}  # fmt: skip
     status = status_of(labels, groups)
     folds = assign_folds(groups, config.n_folds, seed=config.seed)
     if status != "ok":

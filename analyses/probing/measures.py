@@ -19,7 +19,7 @@ from analyses.probing.labels import (
     permuted,
     read_labels,
 )
-from analyses.probing.run import with_q
+from analyses.probing.layers import with_q
 from analyses.probing.scores import interval, score
 from interp.errors import InvalidInput
 from interp.stats import description_length, label_variance

@@ -8,27 +8,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses.probing.compute import Data, ProbeConfig, judged, probe_row, read_data, status_of
-from analyses.probing.fitting import KINDS
-from analyses.probing.labels import assign_folds, group_codes, permuted
-from interp.errors import InvalidInput
+from analyses.probing.compute import Data, ProbeConfig, probe_row, read_data
+from analyses.probing.labels import group_codes
+from analyses.probing.layers import TRAINED, with_q
+from analyses.probing.source import CODE_VERSION, model_source, probe_source
 from interp.provenance import provenance
 from interp.result import Result
-from interp.stats.corrections import benjamini_hochberg
-from interp.store import make_key, sha256_array
+from interp.store import Store, make_key, sha256_array
 
 if TYPE_CHECKING:
     from interp.models import Model
 
-CODE_VERSION = "1"
 VIEW = "analyses.probing.view:plot"
-TRAINED, RANDOM = "trained", "random weights"
-EMBED = "embed"
 NOTES = (
     "Scores are of rows whose group no part of the fit has seen; the strength is chosen within the other folds.",
     "Labels are permuted by whole groups, each permutation with a strength chosen anew; intervals resample groups.",
     "selectivity compares the score with that of random labels a type, both under folds of rows, where types recur.",
 )
+
+
+def notes(config: ProbeConfig) -> tuple[str, ...]:
+    """Return what has to be known to read the table; of few permutations, how small p can be."""
+    if config.permutations >= 99:
+        return NOTES
+    floor = 1 / (config.permutations + 1)
+    return (
+        *NOTES,
+        f"With {config.permutations} permutations p is never below {floor:.2g} (column p_floor): that p says only that "
+        "no permutation did as well. Give n_perm=99 or more, or read the score against null_mean and null_sd.",
+    )
 
 
 def probe(
@@ -78,7 +86,7 @@ def probe(
     )
     key = make_key(config.to_dict(), _hashes(data), code_version=CODE_VERSION)
     about = provenance(key, seed=seed, classes=list(data.labels.names))
-    return Result("probing.probe", table, {"predictions": predictions}, about, VIEW, NOTES)
+    return Result("probing.probe", table, {"predictions": predictions}, about, VIEW, notes(config))
 
 
 def probe_layers(
@@ -98,6 +106,7 @@ def probe_layers(
     n_boot: int = 500,
     description_length: bool = False,
     test_share: float = 0.3,
+    store: Store | None = None,
 ) -> Result:
     """Probe every site of a model and of its random-weights twin; choose one on some groups, report it on others.
 
@@ -107,6 +116,7 @@ def probe_layers(
         twin: the model with random weights; loaded from the model's name if None.
         pool: over the tokens of a text, see `interp.capture`.
         test_share: groups that are kept for the report of the chosen site.
+        store: an `interp.Store`; each finished row is kept, and a killed call goes on from there.
         kind, seed, types, task, n_perm, n_boot, description_length: see `probe`.
 
     Returns:
@@ -118,131 +128,13 @@ def probe_layers(
         UnknownSite: a site that the model has not. InvalidInput: as `probe`.
     """
     config = ProbeConfig(kind, task, 5, n_perm, n_boot, description_length, seed)
+    y = np.asarray(labels)
     groups = group_codes(list(texts) if groups is None else groups, len(texts))
-    read_data(np.zeros((len(texts), 1)), labels, groups, types, config)  # refuse before anything heavy is run
-    wanted = [f"resid_post.{i}" for i in range(model.n_layers)] if sites is None else [str(s) for s in sites]
-    acts = _activations(model, twin, texts, [EMBED, *(s for s in wanted if s != EMBED)], pool, seed)
-    keep = held_out_groups(groups, test_share, seed=seed)
-    rows, chosen = layer_rows(acts, labels, groups, types, keep, config)
-    hashes = {"labels": sha256_array(np.asarray(labels).astype(str)), "groups": sha256_array(groups)}
-    hashes |= {f"{c} {s}": sha256_array(x) for c, found in acts.items() for s, x in found.items()}
-    key = make_key({**config.to_dict(), "pool": pool, "test_share": test_share}, hashes, code_version=CODE_VERSION)
-    about = provenance(key, seed=seed, model=model.name, sites=wanted, pool=pool)
-    return Result("probing.layers", rows, {"chosen": chosen}, about, VIEW, NOTES)
-
-
-def layer_rows(
-    acts: dict[str, dict[str, np.ndarray]], labels: Any, groups: Any, types: Any, keep: np.ndarray, config: ProbeConfig
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of every condition and site, and those of the chosen sites on the test groups.
-
-    Args:
-        acts: condition -> site -> [n, d]. keep: bool [n], rows of the test groups.
-    """
-    rows, wholes = [], {}
-    for condition, found in acts.items():
-        for site, x in found.items():
-            whole = wholes[condition, site] = read_data(x, labels, groups, types, config)
-            row = probe_row(part_of(whole, ~keep), config).row
-            rows.append({"condition": condition, "unit": site, "layer": layer_of(site), **row})
-    table = pd.DataFrame(rows)
-    best = {c: best_site(table, c) for c in acts}
-    pairs = [(TRAINED, best[TRAINED], "chosen"), (RANDOM, best[TRAINED], "same site"),
-             (RANDOM, best[RANDOM], "its best"), (TRAINED, EMBED, "embedding")]  # fmt: skip
-    judged_rows = [
-        {"condition": c, "unit": s, "role": role, **final_row(wholes[c, s], keep, config)}
-        for c, s, role in pairs
-        if s is not None and (c, s) in wholes
-    ]
-    return with_q(table, "condition"), with_q(pd.DataFrame(judged_rows))
-
-
-def best_site(table: pd.DataFrame, condition: str) -> str | None:
-    """Return the site with the best score of a condition, the embedding left out unless there is nothing else."""
-    part: Any = table[(table["condition"] == condition) & table["score"].notna()]
-    part = part[part["unit"] != EMBED] if (part["unit"] != EMBED).any() else part
-    return None if not len(part) else str(part.loc[part["score"].idxmax(), "unit"])
-
-
-def final_row(whole: Data, keep: np.ndarray, config: ProbeConfig) -> dict[str, Any]:
-    """Fit on the rows that are not kept, judge on those that are; labels are permuted in each part by itself."""
-    fit, test = part_of(whole, ~keep), part_of(whole, keep)
-    status = status_of(fit.labels, fit.groups)
-    status = status if status != "ok" else "ok" if len(np.unique(test.labels.y)) > 1 else "constant label in the test"
-    about = {"kind": config.kind, "metric": whole.labels.metric, "n": len(test.x), "n_fitted": len(fit.x),
-             "n_groups": len(np.unique(test.groups)), "n_perm": config.permutations, "seed": config.seed}  # fmt: skip
-    if status != "ok":
-        blank = ("score", "ci_low", "ci_high", "baseline", "accuracy", "majority", "null_mean", "null_sd", "p", "alpha")
-        return {**about, **dict.fromkeys(blank, np.nan), "status": status}
-    versions = [
-        np.concatenate([d.labels.y[None], permuted(d.labels.y, d.groups, config.permutations, seed=config.seed + i)])
-        for i, d in enumerate((fit, test))
-    ]
-    inner = assign_folds(fit.groups, config.n_folds, seed=config.seed)
-    found = KINDS[config.kind](fit.x, versions[0], test.x, inner, fit.labels, config.seed)
-    folds = np.zeros(len(test.x), dtype=np.int64)
-    values = judged(test, versions[1], found.values, folds, np.full(len(test.x), fit.labels.y.mean()), config)
-    return {**about, **values, "alpha": float(found.strengths[0]), "status": status}
-
-
-def part_of(data: Data, rows: np.ndarray) -> Data:
-    """Return some rows; classes keep their numbers, groups are numbered anew."""
-    from analyses.probing.labels import Labels
-
-    types = None if data.types is None else data.types[rows]
-    return Data(
-        data.x[rows], Labels(data.labels.y[rows], data.labels.names), group_codes(data.groups[rows], rows.sum()), types
-    )
-
-
-def held_out_groups(groups: np.ndarray, share: float, *, seed: int) -> np.ndarray:
-    """Return which rows are kept for the test: whole groups, about a share of the rows.
-
-    Raises:
-        InvalidInput: a share that leaves one side without groups.
-    """
-    if not 0 < share < 1:
-        raise InvalidInput(f"test_share is between 0 and 1, not {share!r}.")
-    n_folds = min(20, int(groups.max()) + 1)
-    folds = assign_folds(groups, n_folds, seed=seed + 1)
-    keep = folds < max(1, round(share * n_folds))
-    if keep.all():
-        raise InvalidInput(f"{int(groups.max()) + 1} groups leave none to fit on; give more groups.")
-    return keep
-
-
-def layer_of(site: str) -> int:
-    """Return the layer of a site; -1 for the embedding."""
-    from interp.sites import Site
-
-    layer = Site.parse(site).layer
-    return -1 if layer is None else layer
-
-
-def with_q(table: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
-    """Return the table with Benjamini-Hochberg q beside p, over all rows or over those of each value of a column."""
-    out = table.copy()
-    q = np.full(len(out), np.nan)
-    for part in [np.full(len(out), True)] if by is None else [(out[by] == v).to_numpy() for v in out[by].unique()]:
-        q[part] = benjamini_hochberg(out.loc[part, "p"].to_numpy(np.float64))
-    out.insert(list(out.columns).index("p") + 1, "q", q)
-    return out
-
-
-def _activations(
-    model: Model, twin: Model | None, texts: Sequence[str], sites: list[str], pool: str, seed: int
-) -> dict[str, dict[str, np.ndarray]]:
-    """Return condition -> site -> [n, d]."""
-    from interp.capturing import capture
-    from interp.models import load_model
-
-    if twin is None:
-        twin = load_model(model.name, weights="random", seed=seed, bos=model.bos)
-    out = {}
-    for name, each in ((TRAINED, model), (RANDOM, twin)):
-        found = capture(each, texts, sites, pool=pool, bos=model.bos)
-        out[name] = {site: np.asarray(found[site]) for site in sites}
-    return out
+    read_data(np.zeros((len(texts), 1)), y, groups, types, config)  # refuse before anything heavy is run
+    source = model_source(model, twin, texts, None if sites is None else list(sites), seed=seed, pool=pool)
+    rows, chosen, key = probe_source(source, y, groups, types, config, test_share=test_share, store=store)
+    about = provenance(key, seed=seed, model=model.name, sites=source.sites[TRAINED][1:], pool=pool)
+    return Result("probing.layers", rows, {"chosen": chosen}, about, VIEW, notes(config))
 
 
 def _hashes(data: Data) -> dict[str, str]:

@@ -222,3 +222,11 @@ def test_arguments_are_left_as_they_were():
     probe(x, codes, groups=groups, **QUICK)
     for now, then in zip((x, codes, groups), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_few_permutations_say_how_small_p_can_be():
+    x, codes, groups, _ = planted(100)
+    few, many = (probe(x, codes, groups=groups, n_perm=n, n_boot=0, description_length=False) for n in (19, 99))
+    assert few.table["p_floor"].iloc[0] == few.table["p"].iloc[0] == 0.05
+    assert any("never below 0.05" in note for note in few.notes)
+    assert not any("never below" in note for note in many.notes)

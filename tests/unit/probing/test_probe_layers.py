@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from probing_planted import planted
 
 from analyses.probing import ProbeConfig, probe_layers
-from analyses.probing.run import RANDOM, TRAINED, held_out_groups, layer_of, layer_rows
+from analyses.probing.layers import RANDOM, TRAINED, held_out_groups, layer_of, layer_rows
 from analyses.probing.view import plot
 from interp.errors import InvalidInput, UnknownSite
 from interp.plot import figure_bytes
 from interp.result import Result
+from interp.store import Store
 from interp.testing import tiny_model
 
 WORDS = ("Paris", "London", "Berlin", "city", "France")
@@ -113,3 +115,33 @@ def test_what_does_not_fit_is_refused(models, texts):
         with pytest.raises(InvalidInput, match="test_share"):
             held_out_groups(np.arange(10), share, seed=0)
     assert layer_of("mlp_out.3") == 3
+
+
+def test_a_killed_call_goes_on_from_its_finished_rows(models, texts, tmp_path, monkeypatch):
+    y = [text.split()[-1] for text in texts]
+    options = {"twin": models[1], "n_perm": 3, "n_boot": 20}
+    plain = probe_layers(models[0], texts, y, **options)
+    from analyses.probing import layers
+
+    done, probed = [], layers.probe_row
+
+    def dies_at_the_third(*args):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(1)
+        return probed(*args)
+
+    monkeypatch.setattr(layers, "probe_row", dies_at_the_third)
+    with Store(tmp_path) as store, pytest.raises(KeyboardInterrupt):
+        probe_layers(models[0], texts, y, store=store, **options)
+    again = []
+    monkeypatch.setattr(layers, "probe_row", lambda *args: (again.append(1), probed(*args))[1])
+    with Store(tmp_path) as store:
+        found = probe_layers(models[0], texts, y, store=store, **options)
+        assert len(again) == 4  # of 6 rows two were kept
+        pd.testing.assert_frame_equal(found.table, plain.table)
+        pd.testing.assert_frame_equal(found.tables["chosen"], plain.tables["chosen"])
+        monkeypatch.setattr("interp.capturing.capture", lambda *a, **k: pytest.fail("read again"))
+        pd.testing.assert_frame_equal(probe_layers(models[0], texts, y, store=store, **options).table, plain.table)
+        with pytest.raises(pytest.fail.Exception):  # other labels are another key
+            probe_layers(models[0], texts, y[::-1], store=store, **options)
