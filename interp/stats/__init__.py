@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from interp.stats.pvalues import pearson3_p, permutation_p, resolve_p
     from interp.stats.residuals import ResidualMoran, Residuals, residual_moran_i, residualise
     from interp.stats.ridge import leave_group_out, leave_one_out, ridge_path
+    from interp.stats.ridge_folds import Fold, NestedRidge, nested_ridge
     from interp.stats.ridge_stream import RidgeGram
     from interp.stats.seeds import permutation_indices
     from interp.stats.spatial_test import SpatialTest
@@ -39,6 +40,7 @@ _HOME = {
     "CertifiedMoran": "interp.stats.certified",
     "Correlogram": "interp.stats.correlogram",
     "Eraser": "interp.stats.erasure",
+    "Fold": "interp.stats.ridge_folds",
     "JoinCounts": "interp.stats.join_counts",
     "LocalGResult": "interp.stats.getis_ord",
     "LocalMoranResult": "interp.stats.local_autocorrelation",
@@ -47,6 +49,7 @@ _HOME = {
     "MoranGraph": "interp.stats.moran_graph",
     "MoranResult": "interp.stats.autocorrelation",
     "Multinomial": "interp.stats.multinomial",
+    "NestedRidge": "interp.stats.ridge_folds",
     "OnlineCode": "interp.stats.description_length",
     "ResidualMoran": "interp.stats.residuals",
     "Residuals": "interp.stats.residuals",
@@ -72,6 +75,7 @@ _HOME = {
     "min_p": "interp.stats.corrections",
     "min_p_moran_i": "interp.stats.min_p_moran",
     "moran_i": "interp.stats.autocorrelation",
+    "nested_ridge": "interp.stats.ridge_folds",
     "online_code": "interp.stats.description_length",
     "pearson3_p": "interp.stats.pvalues",
     "permutation_indices": "interp.stats.seeds",
@@ -90,6 +94,7 @@ __all__ = [
     "CertifiedMoran",
     "Correlogram",
     "Eraser",
+    "Fold",
     "JoinCounts",
     "LocalGResult",
     "LocalMoranResult",
@@ -98,6 +103,7 @@ __all__ = [
     "MoranGraph",
     "MoranResult",
     "Multinomial",
+    "NestedRidge",
     "OnlineCode",
     "ResidualMoran",
     "Residuals",
@@ -123,6 +129,7 @@ __all__ = [
     "min_p",
     "min_p_moran_i",
     "moran_i",
+    "nested_ridge",
     "online_code",
     "pearson3_p",
     "permutation_indices",
