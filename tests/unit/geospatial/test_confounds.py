@@ -66,7 +66,7 @@ def test_table_and_residuals_have_the_features_names(places, planted):
 
 def test_covariates_of_a_place(places):
     frame = places.assign(population=np.where(np.arange(N) < 5, np.nan, places["population"]))
-    ids = [[len(name) % 3, 7 + len(name) % 2] for name in frame["name"]]
+    ids = [[len(name) % 3, 7 + ord(name[-1]) % 3] for name in frame["name"]]
     covariates = place_covariates(
         frame, n_tokens=np.arange(N), token_ids=ids, n_ngram_components=3, n_token_components=2
     )
