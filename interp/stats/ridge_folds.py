@@ -1,6 +1,6 @@
 """Ridge regression judged on rows that it did not see, its penalty chosen without them; folds may have a buffer.
 
-A fold leaves rows out of the fit and is judged on some of them: the group that is asked about, without its surroundings.
+A fold leaves rows out of the fit and is judged on some of them: a group, without its surroundings.
 The penalty of fold f is the one with the least squared error over the other folds g, where the regression that g is
 judged by sees no row that f or g leaves out. So no row that is reported has a part in the choice. Every one of these
 regressions comes from one eigendecomposition (see `interp.stats.ridge`): with u rows left out of n and k axes,
@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 from interp.errors import InvalidInput
-from interp.stats.ridge import RidgeBasis, _directions, _inputs, _kept
+from interp.stats.ridge import RidgeBasis, _inputs, _kept
 
 MIN_FOLDS = 3
 """With two, nothing is left to choose the penalty on."""
@@ -78,17 +78,17 @@ def nested_ridge(x: Any, y: Any, folds: Sequence[Fold], alphas: Any, *, n_report
     reported = len(folds) if n_reported is None else n_reported
     _check(folds, reported, basis.n)
     pairs = [(f, g) for f, g in combinations(range(len(folds)), 2) if f < reported]
-    errors = np.zeros((len(folds), len(alphas)))
+    problem, errors = _Problem(basis, y, basis.scores.T @ y), np.zeros((len(folds), len(alphas)))
     for f, g in pairs:
         union = np.union1d(folds[f].left, folds[g].left)
-        squares = ((predictions_without(basis, y, union, alphas) - y[union]) ** 2).sum(axis=2)
+        squares = ((_without(problem, union, alphas) - y[union]) ** 2).sum(axis=2)
         for chooses, judged in ((f, g), (g, f)):
             own = np.setdiff1d(folds[judged].scored, folds[chooses].left, assume_unique=True)
             errors[chooses] += squares[:, np.searchsorted(union, own)].sum(axis=1)
     best = errors[:reported].argmin(axis=1)
     predictions, constant = np.full(y.shape, np.nan), np.full(y.shape, np.nan)
     for fold, chosen in zip(folds, best, strict=False):
-        found = predictions_without(basis, y, fold.left, alphas[[chosen]])[0]
+        found = _without(problem, fold.left, alphas[[chosen]])[0]
         predictions[fold.scored] = found[np.searchsorted(fold.left, fold.scored)]
         constant[fold.scored] = (y.sum(axis=0) - y[fold.left].sum(axis=0)) / (basis.n - len(fold.left))
     return NestedRidge(predictions, constant, alphas[best], errors[np.arange(reported), best])
@@ -102,10 +102,10 @@ def fold_squared_error(x: Any, y: Any, folds: Sequence[Fold], alphas: Any) -> np
             targets it will do, for theirs is as optimistic.
     """
     basis, y, alphas = _inputs(x, y, alphas)
-    out = np.zeros((len(alphas), y.shape[1]))
+    problem, out = _Problem(basis, y, basis.scores.T @ y), np.zeros((len(alphas), y.shape[1]))
     for fold in folds:
         at = np.searchsorted(fold.left, fold.scored)
-        found = predictions_without(basis, y, fold.left, alphas)[:, at]
+        found = _without(problem, fold.left, alphas)[:, at]
         out += ((found - y[fold.scored]) ** 2).sum(axis=1)
     return out
 
@@ -117,18 +117,32 @@ def predictions_without(x: Any, y: Any, left: np.ndarray, alphas: Any) -> np.nda
         InvalidInput: as `ridge_path`, or fewer than two rows stay.
     """
     basis, y, alphas = _inputs(x, y, alphas)
-    if basis.n - len(left) < 2:
-        raise InvalidInput(f"{len(left)} of {basis.n} rows left out leave {basis.n - len(left)} to fit; at least 2.")
-    return (_few_left if 2 * len(left) < len(basis.s2) else _many_left)(basis, y, left, alphas)
+    return _without(_Problem(basis, y, basis.scores.T @ y), left, alphas)
 
 
-def _many_left(basis: RidgeBasis, y: np.ndarray, left: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+class _Problem(NamedTuple):
+    """Axes, targets [n, t], and Q'y [k, t], which is the same whatever is left out."""
+
+    basis: RidgeBasis
+    y: np.ndarray
+    moment: np.ndarray
+
+
+def _without(problem: _Problem, left: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    n = problem.basis.n
+    if n - len(left) < 2:
+        raise InvalidInput(f"{len(left)} of {n} rows left out leave {n - len(left)} to fit; at least 2.")
+    return (_few_left if 2 * len(left) < len(problem.basis.s2) else _many_left)(problem, left, alphas)
+
+
+def _many_left(problem: _Problem, left: np.ndarray, alphas: np.ndarray) -> np.ndarray:
     """Take the share of the rows out of the k x k system; the scores have mean 0, so that of those that stay is m."""
+    basis, y, moment = problem
     part, own, n_left = basis.scores[left], y[left], basis.n - len(left)
     m = -part.sum(axis=0) / n_left
     level = (y.sum(axis=0) - own.sum(axis=0)) / n_left
     gram = -(part.T @ part) - n_left * np.outer(m, m)
-    moment = basis.scores.T @ y - part.T @ own - n_left * np.outer(m, level)
+    moment = moment - part.T @ own - n_left * np.outer(m, level)
     out = np.empty((len(alphas), *own.shape))
     for i, alpha in enumerate(alphas):
         system = gram.copy()
@@ -138,15 +152,16 @@ def _many_left(basis: RidgeBasis, y: np.ndarray, left: np.ndarray, alphas: np.nd
     return out
 
 
-def _few_left(basis: RidgeBasis, y: np.ndarray, left: np.ndarray, alphas: np.ndarray) -> np.ndarray:
-    part, own, centred = basis.scores[left], y[left], y - y.mean(axis=0)
-    u, moment = _directions(basis)[left], basis.scores.T @ centred
+def _few_left(problem: _Problem, left: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    basis, y, moment = problem
+    part, own, centred = basis.scores[left], y[left], y[left] - y.mean(axis=0)
+    u = part / np.sqrt(basis.s2)
     out = np.empty((len(alphas), *own.shape))
     for i, alpha in enumerate(alphas):
         if basis.interpolates:  # r = alpha Q diag(w / s2) Q'y: nothing of y is outside the axes
             residual = part @ (moment * (alpha / (basis.s2 + alpha) / basis.s2)[:, None])
         else:
-            residual = centred[left] - part @ (moment / (basis.s2 + alpha)[:, None])
+            residual = centred - part @ (moment / (basis.s2 + alpha)[:, None])
         factor = linalg.cho_factor(_kept(basis, u, alpha), lower=True, check_finite=False)
         out[i] = own - linalg.cho_solve(factor, residual, check_finite=False)
     return out
