@@ -67,6 +67,13 @@ class Job:
         return load_model(self.config.model, weights="random", seed=self.config.seed, bos=self.config.bos)
 
     @cached_property
+    def places(self) -> pd.DataFrame:
+        """The places of --places."""
+        from analyses.geospatial import load_places
+
+        return load_places(self.config.places)
+
+    @cached_property
     def sae_name(self) -> str:
         """Name or folder of the SAE."""
         name = self.config.sae or DEFAULT_SAE.get(self.config.model)
