@@ -161,15 +161,16 @@ def residual_moran_i(
         raise InvalidInput(f"permutations={permutations}; the null of residuals has no other source. Give 999.")
     parts = residualise(X, Z, min_active=min_active)
     codes = _codes(groups, columns.n)
-    basis = _basis_that_moves(Z, columns.n, codes)
+    moving = np.ascontiguousarray(_basis_that_moves(Z, columns.n, codes)[graph.order])
     perm = permutation_indices(columns.n, permutations, seed=check_seed(seed), groups=codes)
     compiled = isinstance(choose_engine(engine), NumbaEngine)
     found = np.full((4, columns.status.size), np.nan)
     status = parts.status.copy()
     for ids in blocks(np.flatnonzero(status == "ok")):
-        e = standardise(np.ascontiguousarray(parts.values[:, ids].T)).T
-        observed = _moran(e, graph, compiled)
-        dealt = np.stack([_moran(_without(e[row], basis), graph, compiled) for row in perm])
+        # standardised and in the order of the graph: a deal is then one gather, e'e = n
+        e = np.ascontiguousarray(standardise(np.ascontiguousarray(parts.values[:, ids].T)).T)
+        observed = _moran(e[graph.order], np.full(ids.size, float(graph.n)), graph, compiled)
+        dealt = np.stack([_dealt_moran(e[row], moving, graph, compiled) for row in perm[:, graph.order]])
         sd = dealt.std(axis=0)
         p = permutation_p(*tails(observed, dealt, sd), permutations, alternative=alternative)
         found[:, ids] = np.stack([observed, dealt.mean(axis=0), sd, p])
@@ -222,14 +223,20 @@ def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return values - basis @ (basis.T @ values)
 
 
-def _moran(e: np.ndarray, graph: MoranGraph, compiled: bool) -> np.ndarray:
-    """I of residuals (place, feature), whose mean is 0."""
-    dealt = np.ascontiguousarray(e[graph.order])
-    upper, h = graph.upper, np.empty(e.shape[1])
+def _dealt_moran(dealt: np.ndarray, basis: np.ndarray, graph: MoranGraph, compiled: bool) -> np.ndarray:
+    """I of dealt standardised residuals (place in the order of the graph, feature), regressed again on the basis."""
+    fitted = basis.T @ dealt
+    dealt -= basis @ fitted
+    return _moran(dealt, graph.n - (fitted**2).sum(axis=0), graph, compiled)
+
+
+def _moran(ordered: np.ndarray, squares: np.ndarray, graph: MoranGraph, compiled: bool) -> np.ndarray:
+    """I of residuals (place in the order of the graph, feature) whose mean is 0, with their sums of squares."""
+    upper, h = graph.upper, np.empty(ordered.shape[1])
     if compiled:
         from interp.stats.moran_kernels import pair_sums
 
-        pair_sums(dealt, upper.indptr, upper.indices, upper.data, h)
+        pair_sums(ordered, upper.indptr, upper.indices, upper.data, h)
     else:
-        h = np.ascontiguousarray(((upper @ dealt) * dealt).T).sum(axis=1)
-    return 2.0 * graph.n / graph.s0 * h / (e**2).sum(axis=0)
+        h = np.ascontiguousarray(((upper @ ordered) * ordered).T).sum(axis=1)
+    return 2.0 * graph.n / graph.s0 * h / squares

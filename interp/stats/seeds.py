@@ -47,13 +47,14 @@ def permutation_indices(
     Reference: Besag & Clifford 1989 (Monte Carlo tests); groups: restricted permutation, Good 2005 ch. 3.
     """
     out = np.empty((count, n), dtype=np.int32)
-    slots = None if groups is None else np.argsort(groups, kind="stable")
+    codes = None if groups is None else np.unique(groups, return_inverse=True)[1].ravel()
+    slots = None if codes is None else np.argsort(codes, kind="stable")
     for row in range(count):
         rng = _generator(seed, _GLOBAL, start + row)
-        if groups is None or slots is None:
+        if codes is None or slots is None:
             out[row] = rng.permutation(n)
         else:  # sorted by group, then at random within it: fills the slots of each group with its own members
-            out[row, slots] = np.lexsort((rng.random(n), groups))
+            out[row, slots] = np.argsort(codes + rng.random(n))
     return out
 
 
