@@ -43,9 +43,9 @@ def test_the_closed_form_is_the_loop_over_pairs(rng, centre):
 
 
 def test_its_null_is_the_mean_and_sd_over_all_permutations(rng):
-    a, e = rng.random((6, 2)), rng.normal(size=(6, 3))
+    a, e = rng.random((5, 2)), rng.normal(size=(5, 3))
     table = monosemanticity_score(a, e)
-    every = np.array([monosemanticity_score(a[list(order)], e)["ms"] for order in permutations(range(6))])
+    every = np.array([monosemanticity_score(a[list(order)], e)["ms"] for order in permutations(range(5))])
     assert np.allclose(table["null_mean"], every.mean(axis=0), atol=1e-12)
     assert np.allclose(table["null_sd"], every.std(axis=0), atol=1e-12)
 

@@ -1,0 +1,128 @@
+"""Audit units: one thing, several, or undecided, with the evidence. Pure: activations and views in, a result out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+
+from analyses.polysemanticity.concepts import ONE, SEVERAL, UNSELECTIVE, AuditConfig, View, concept_clusters
+from analyses.polysemanticity.sampling import (
+    checked_activations,
+    sample_activation_intervals,
+    strongest_tokens,
+    top_examples,
+)
+from interp.errors import InvalidInput
+from interp.result import Result
+
+MONO, POLY, UNDECIDED, UNTESTED = "monosemantic", "polysemantic", "undecided", "not tested"
+VERDICTS = (MONO, POLY, UNDECIDED)
+
+
+def audit_units(
+    activations: np.ndarray,
+    views: Mapping[str, View],
+    *,
+    text_index: np.ndarray,
+    units: Sequence[str] | None = None,
+    tokens: Sequence[str] | np.ndarray | None = None,
+    config: AuditConfig | None = None,
+) -> Result:
+    """Return a verdict on each unit.
+
+    Examples are drawn evenly over the activation intervals of a unit, one a text, and clustered in every view.
+    Monosemantic: a view says "one". Polysemantic: none does, and a view says "several". Else undecided.
+
+    Args:
+        activations: float [n_tokens, n_units]; only what is positive counts as on.
+        views: name -> array with a row a token, or function of a unit and rows; see `example_views`.
+        text_index: int [n_tokens], ascending: the text of each token.
+        units: names of the units; default their numbers.
+        tokens: text of each token, for the description of clusters.
+
+    Returns:
+        Result "polysemanticity.audit": .table one row a unit: unit, verdict, reason, view (that decided), K, K_low,
+        K_high, K_top (of the most active examples in the same view), n (examples), n_on (texts on which it is on),
+        max, seed, status. .tables: views (`concept_clusters`), examples (with `text`).
+
+    Raises:
+        InvalidInput, NonFinite: arrays that do not fit, or hold NaN.
+    """
+    config = config or AuditConfig()
+    values = checked_activations(activations)
+    text_index = np.asarray(text_index)
+    _check_views(views, len(values), units, values.shape[1])
+    examples = sample_activation_intervals(
+        values, text_index=text_index, n_intervals=config.n_intervals, per_interval=config.per_interval,
+        floor=config.floor, seed=config.seed,
+    )  # fmt: skip
+    background = draw_background(text_index, seed=config.seed)
+    found = concept_clusters(examples, views, background=background, config=config, names=tokens)
+    top = top_examples(values, text_index=text_index, k=config.n_intervals * config.per_interval)
+    count_only = replace(config, n_boot=0, n_null=0, n_splits=0)
+    at_top = concept_clusters(top, views, background=background, config=count_only)
+    table = _verdicts(found, at_top, values, text_index, config)
+    names = np.asarray(units if units is not None else [str(i) for i in range(values.shape[1])], dtype=object)
+    tables = {"views": _named(found, names), "examples": _named(examples, names)}
+    tables["examples"] = tables["examples"].assign(text=text_index[examples["row"].to_numpy()])
+    return Result("polysemanticity.audit", _named(table, names), tables, {"config": asdict(config)})
+
+
+def draw_background(text_index: np.ndarray, *, seed: int) -> np.ndarray:
+    """Return the row of a random token of every text, the texts in random order; int64 [n_texts]."""
+    rng = np.random.default_rng([seed, 1])
+    starts = np.flatnonzero(np.diff(text_index, prepend=text_index[0] - 1) != 0)
+    lengths = np.diff(np.append(starts, len(text_index)))
+    return rng.permutation(starts + rng.integers(lengths))
+
+
+def _verdicts(
+    found: pd.DataFrame, at_top: pd.DataFrame, values: np.ndarray, text_index: np.ndarray, config: AuditConfig
+) -> pd.DataFrame:
+    best, _ = strongest_tokens(values, text_index)
+    most = best.max(axis=0)
+    on = (best >= config.floor * np.where(most > 0, most, np.inf)).sum(axis=0)
+    top = at_top.set_index(["unit", "view"])["K"]
+    by_unit = dict(list(found.groupby("unit")))
+    rows = []
+    for unit in range(values.shape[1]):
+        part = by_unit.get(unit)
+        rows.append({"unit": unit, **_verdict(part), "n_on": on[unit], "max": float(most[unit])})
+        row = rows[-1]
+        row["K_top"] = top.get((unit, row["view"]), -1) if row["view"] else -1
+    columns = ["unit", "verdict", "reason", "view", "K", "K_low", "K_high", "K_top", "n", "n_on", "max", "status"]
+    return pd.DataFrame(rows)[columns].assign(seed=config.seed)
+
+
+def _verdict(views: pd.DataFrame | None) -> dict[str, object]:
+    """Return verdict, reason, the view that decided and its numbers."""
+    nothing = {"view": "", "K": -1, "K_low": np.nan, "K_high": np.nan}
+    if views is None or (views["status"] != "ok").all():
+        status = "never active" if views is None else str(views["status"].iloc[0])
+        n = 0 if views is None else int(views["n"].iloc[0])
+        return {"verdict": UNTESTED, "reason": status, **nothing, "n": n, "status": status}
+    says, about = views["says"].to_numpy(), {"n": int(views["n"].iloc[0]), "status": "ok"}
+    for word, verdict in ((ONE, MONO), (SEVERAL, POLY)):
+        if (says == word).any():
+            chosen = views[says == word].sort_values("share", ascending=False, kind="stable").iloc[0]
+            kept = {name: chosen[name] for name in nothing}
+            reason = f"{word} in {', '.join(views['view'][says == word])}"
+            return {"verdict": verdict, "reason": reason, **kept, **about}
+    alike = "clusters that do not hold, or are not found again"
+    reason = "no more alike than random tokens" if (says == UNSELECTIVE).all() else alike
+    return {"verdict": UNDECIDED, "reason": reason, **nothing, **about}
+
+
+def _named(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
+    return table.assign(unit=names[table["unit"].to_numpy()] if len(table) else np.array([], dtype=object))
+
+
+def _check_views(views: Mapping[str, View], n: int, units: Sequence[str] | None, n_units: int) -> None:
+    for name, view in views.items():
+        if not callable(view) and len(view) != n:
+            raise InvalidInput(f"view {name!r} has {len(view)} rows for {n} tokens; each token needs one.")
+    if units is not None and len(units) != n_units:
+        raise InvalidInput(f"{len(units)} names for {n_units} units.")
