@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from interp.errors import InvalidInput
-from interp.stats.feature_columns import Columns, read_columns, standardise
+from interp.stats.feature_columns import Columns, standardise
 from interp.stats.geary import checked_pair
-from interp.stats.local_autocorrelation import conditional_draws, conditional_tails
-from interp.stats.moran_engines import EngineName
-from interp.stats.moran_graph import MoranGraph, checked_weights
+from interp.stats.local_autocorrelation import checked_local, conditional_draws, conditional_tails, draws_without
+from interp.stats.moran_engines import EngineName, NumbaEngine, choose_engine
+from interp.stats.moran_graph import MoranGraph
 from interp.stats.moran_moments import pair_sum_variance
 from interp.stats.permuted_sums import BlockSums, held_permutations, sums_by_block
 from interp.stats.pvalues import Alternative, check_alternative, permutation_p
@@ -122,6 +121,7 @@ def getis_ord_local(
     alternative: Alternative = "two-sided",
     seed: int = 0,
     min_active: int = 10,
+    engine: EngineName = "auto",
 ) -> LocalGResult:
     """Find the places among high (z > 0) or low (z < 0) values: Gi, or Gi* with the place itself.
 
@@ -137,6 +137,7 @@ def getis_ord_local(
         alternative: "greater" (hot), "less" (cold) or "two-sided".
         seed: seed of the draws.
         min_active: features with fewer places off their majority value get status "too_rare".
+        engine: "numba", "numpy", or whichever is there; the numbers are the same.
 
     Raises:
         InvalidInput: shapes that do not fit, weights without pairs, no permutations, or a place joined to all others.
@@ -144,19 +145,16 @@ def getis_ord_local(
     Reference: Ord & Getis 1995, eqs 14-15; Anselin 1995 (conditional randomization).
     """
     check_alternative(alternative)
-    csr = checked_weights(W)
-    columns = read_columns(X, min_active=min_active)
+    csr, columns = checked_local(X, W, permutations, min_active)
+    compiled = isinstance(choose_engine(engine), NumbaEngine)
     n, n_features = csr.shape[0], columns.status.size
-    if columns.n != n:
-        raise InvalidInput(f"X has {columns.n} places (rows) and W has {n}; they must be the same places.")
-    if permutations < 1:
-        raise InvalidInput(f"permutations={permutations}; a local test needs at least 1, better 9999.")
     draws = conditional_draws(csr, permutations, check_seed(seed))
+    total = draws_without(n, draws)
     z_out, lags, p = (np.full((n, n_features), np.nan) for _ in range(3))
     n_perm, status = np.zeros((n, n_features), dtype=np.int64), np.tile(columns.status, (n, 1))
     for f in np.flatnonzero(columns.status == "ok"):
         x = standardise(columns.rows(np.array([f])))[0]
-        at_least, at_most, total = conditional_tails(x, csr @ x, draws)
+        at_least, at_most = conditional_tails(x, csr @ x, draws, compiled=compiled)
         score, lag = _scores(x, csr, star=star)
         status[np.diff(csr.indptr) == 0, f] = "island"
         status[(status[:, f] == "ok") & (total == 0), f] = "no_draws"

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from interp.errors import InvalidInput
-from interp.stats.feature_columns import read_columns, standardise
+from interp.stats.feature_columns import Columns, blocks, read_columns, standardise
+from interp.stats.moran_engines import EngineName, NumbaEngine, choose_engine
 from interp.stats.moran_graph import checked_weights
 from interp.stats.pvalues import permutation_p
 from interp.stats.seeds import check_seed, subset_indices
 
 QUADRANTS = ("", "HH", "LH", "LL", "HL")  # as esda numbers them; 0 is none
+_SIDES = np.array([3, 2, 4, 1], dtype=np.int8)  # of 2 [own value is high] + [neighbours are high]
 _TIE = 1e-10  # of the largest |z|: far above rounding, far below any real difference
 
 
@@ -50,21 +52,23 @@ class LocalMoranResult:
 
 @dataclass(frozen=True)
 class Draws:
-    """Random subsets for the places that have `size` neighbours, and which draws each of these places is in.
+    """Random subsets for places with as many neighbours, and which draws each of these places is in.
 
     `places`: their positions; `chosen`: (draw, size); `draw`, `place`: the pairs to leave out, `place` counting
-    within `places`; `equal`: whether all neighbours weigh the same; `weight`: (place, size).
+    within `places`; `equal`: whether the neighbours of each place weigh the same; `weight`: (place, size).
     """
 
     places: np.ndarray
     chosen: np.ndarray
     draw: np.ndarray
     place: np.ndarray
-    equal: np.ndarray
+    equal: bool
     weight: np.ndarray
 
 
-def local_moran_i(X: Any, W: Any, *, permutations: int = 9999, seed: int = 0, min_active: int = 10) -> LocalMoranResult:
+def local_moran_i(
+    X: Any, W: Any, *, permutations: int = 9999, seed: int = 0, min_active: int = 10, engine: EngineName = "auto"
+) -> LocalMoranResult:
     """Test every place of every feature for being like, or unlike, its neighbours.
 
     Args:
@@ -73,40 +77,54 @@ def local_moran_i(X: Any, W: Any, *, permutations: int = 9999, seed: int = 0, mi
         permutations: draws shared by all places and features; the smallest p is about 2 / (permutations + 1).
         seed: seed of the draws.
         min_active: features with fewer places off their majority value get status "too_rare".
+        engine: "numba", "numpy", or whichever is there; the numbers are the same.
 
     Raises:
         InvalidInput: shapes that do not fit, weights without pairs, no permutations, or a place joined to all others.
 
     Reference: Anselin 1995, eqs 7 and 12 and section "conditional randomization".
     """
-    csr = checked_weights(W)
-    columns = read_columns(X, min_active=min_active)
-    n = csr.shape[0]
-    if columns.n != n:
-        raise InvalidInput(f"X has {columns.n} places (rows) and W has {n}; they must be the same places.")
-    if permutations < 1:
-        raise InvalidInput(f"permutations={permutations}; a local test needs at least 1, better 9999.")
-    islands = np.diff(csr.indptr) == 0
+    csr, columns = checked_local(X, W, permutations, min_active)
+    compiled = isinstance(choose_engine(engine), NumbaEngine)
+    n, islands = csr.shape[0], np.diff(csr.indptr) == 0
     draws = conditional_draws(csr, permutations, check_seed(seed))
-    shape = (n, columns.status.size)
+    shape = (columns.status.size, n)  # a feature is filled at a time; turned over at the end
     values, lags, p = (np.full(shape, np.nan) for _ in range(3))
     quadrant, n_perm = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.int64)
-    status = np.tile(columns.status, (n, 1))
-    for f in np.flatnonzero(columns.status == "ok"):
-        z = standardise(columns.rows(np.array([f])))[0]
-        flat = np.abs(z) <= _TIE * np.abs(z).max()
-        status[flat, f] = "at_mean"
-        status[islands, f] = "island"
-        lag = csr @ z
-        at_least, at_most, total = conditional_tails(z, lag, draws)
-        status[(status[:, f] == "ok") & (total == 0), f] = "no_draws"
-        ok = status[:, f] == "ok"
-        values[ok, f] = ((n - 1) / n * z * lag)[ok]
-        lags[ok, f] = lag[ok]
-        p[ok, f] = permutation_p(at_least, at_most, total, alternative="two-sided")[ok]
-        quadrant[ok, f] = np.where(z > 0, np.where(lag > 0, 1, 4), np.where(lag > 0, 2, 3))[ok]
-        n_perm[ok, f] = total[ok]
-    return LocalMoranResult(values, lags, p, quadrant, n_perm, status, int(seed))
+    status = np.repeat(columns.status.astype("<U8")[:, None], n, axis=1)
+    total = draws_without(n, draws)
+    for ids in blocks(np.flatnonzero(columns.status == "ok")):
+        for f, z in zip(ids, standardise(columns.rows(ids)), strict=True):
+            lag = csr @ z
+            at_least, at_most = conditional_tails(z, lag, draws, compiled=compiled)
+            size = np.abs(z)
+            flat = size <= _TIE * size.max()
+            status[f, total == 0], status[f, flat], status[f, islands] = "no_draws", "at_mean", "island"
+            np.multiply(z, lag, out=values[f])
+            values[f] *= (n - 1) / n
+            p[f] = permutation_p(at_least, at_most, total, alternative="two-sided")
+            quadrant[f] = _SIDES[2 * (z > 0) + (lag > 0)]
+            lags[f], n_perm[f] = lag, total
+            untested = flat | islands | (total == 0)
+            if untested.any():
+                values[f, untested] = lags[f, untested] = p[f, untested] = np.nan
+                quadrant[f, untested] = n_perm[f, untested] = 0
+    return LocalMoranResult(values.T, lags.T, p.T, quadrant.T, n_perm.T, status.T, int(seed))
+
+
+def checked_local(X: Any, W: Any, permutations: int, min_active: int) -> tuple[Any, Columns]:
+    """Return weights (csr) and features of a local test, ready for use.
+
+    Raises:
+        InvalidInput: they are not about the same places, either cannot be used at all, or there are no permutations.
+    """
+    csr = checked_weights(W)
+    columns = read_columns(X, min_active=min_active)
+    if columns.n != csr.shape[0]:
+        raise InvalidInput(f"X has {columns.n} places (rows) and W has {csr.shape[0]}; they must be the same places.")
+    if permutations < 1:
+        raise InvalidInput(f"permutations={permutations}; a local test needs at least 1, better 9999.")
+    return csr, columns
 
 
 def conditional_draws(csr: Any, permutations: int, seed: int) -> list[Draws]:
@@ -120,63 +138,77 @@ def conditional_draws(csr: Any, permutations: int, seed: int) -> list[Draws]:
     groups = []
     for size in np.unique(degree[degree > 0]):
         places = np.flatnonzero(degree == size)
-        chosen = every[:, :size]
-        position = np.full(n, -1)
-        position[places] = np.arange(places.size)
-        draw, column = np.nonzero(position[chosen] >= 0)
         weight = csr.data[csr.indptr[places][:, None] + np.arange(size)]
         equal = np.ptp(weight, axis=1) <= 1e-12 * np.abs(weight).max(axis=1)
         equal &= weight[:, 0] > 0
-        groups.append(Draws(places, chosen, draw, position[chosen[draw, column]], equal, weight))
+        for alike, mine in ((True, equal), (False, ~equal)):
+            if mine.any():
+                groups.append(_draws(places[mine], every[:, :size], weight[mine], n, equal=alike))
     return groups
 
 
-def conditional_tails(z: np.ndarray, lag: np.ndarray, groups: list[Draws]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each place: draws with a lag at least, and at most, the observed one, and draws that leave it out."""
-    at_least, at_most, total = (np.zeros(z.size, dtype=np.int64) for _ in range(3))
+def _draws(places: np.ndarray, chosen: np.ndarray, weight: np.ndarray, n: int, *, equal: bool) -> Draws:
+    position = np.full(n, -1)
+    position[places] = np.arange(places.size)
+    draw, column = np.nonzero(position[chosen] >= 0)
+    return Draws(places, chosen, draw, position[chosen[draw, column]], equal, weight)
+
+
+def draws_without(n: int, groups: list[Draws]) -> np.ndarray:
+    """Return for each place how many draws leave it out, int64 (place,); 0 for an island."""
+    total = np.zeros(n, dtype=np.int64)
+    for group in groups:
+        total[group.places] = len(group.chosen) - np.bincount(group.place, minlength=group.places.size)
+    return total
+
+
+def conditional_tails(
+    z: np.ndarray, lag: np.ndarray, groups: list[Draws], *, compiled: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each place how many draws without it have a lag at least, and at most, the observed one."""
+    at_least, at_most = (np.zeros(z.size, dtype=np.int64) for _ in range(2))
     tie = _TIE * float(np.abs(z).max())
     for group in groups:
-        drawn = z[group.chosen]
-        for way, mine in ((_equal_tails, group.equal), (_weighted_tails, ~group.equal)):
-            if mine.any():
-                at = group.places[mine]
-                at_least[at], at_most[at] = way(drawn, lag[at], group, mine, tie)
-        total[group.places] = drawn.shape[0] - np.bincount(group.place, minlength=group.places.size)
-    return at_least, at_most, total
-
-
-def _equal_tails(
-    drawn: np.ndarray, lag: np.ndarray, group: Draws, mine: np.ndarray, tie: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbours that weigh the same: one sorted list of sums serves every place."""
-    sums = drawn.sum(axis=1)
-    observed = lag / group.weight[mine, 0]
-    width = tie * group.chosen.shape[1]
-    ordered = np.sort(sums)
-    at_least = sums.size - np.searchsorted(ordered, observed - width, side="left")
-    at_most = np.searchsorted(ordered, observed + width, side="right")
-    row = np.cumsum(mine) - 1
-    inside = mine[group.place]
-    place, value = row[group.place[inside]], sums[group.draw[inside]]
-    at_least -= np.bincount(place[value >= observed[place] - width], minlength=lag.size)
-    at_most -= np.bincount(place[value <= observed[place] + width], minlength=lag.size)
+        at, drawn = group.places, z[group.chosen]
+        if group.equal:
+            at_least[at], at_most[at] = _equal_tails(drawn.sum(axis=1), lag[at], group, tie, compiled=compiled)
+        else:
+            at_least[at], at_most[at] = _weighted_tails(drawn, lag[at], group, tie)
     return at_least, at_most
 
 
-def _weighted_tails(
-    drawn: np.ndarray, lag: np.ndarray, group: Draws, mine: np.ndarray, tie: float
+def _equal_tails(
+    sums: np.ndarray, lag: np.ndarray, group: Draws, tie: float, *, compiled: bool
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours that weigh the same: one sorted list of sums serves every place."""
+    observed = lag / group.weight[:, 0]
+    width = tie * group.chosen.shape[1]
+    low, high, ordered = observed - width, observed + width, np.sort(sums)
+    if compiled:
+        from interp.stats import local_kernels
+
+        at_least, at_most = (np.empty(lag.size, dtype=np.int64) for _ in range(2))
+        local_kernels.count_tails(sums, ordered, low, high, group.draw, group.place, at_least, at_most)
+        return at_least, at_most
+    at_least = sums.size - np.searchsorted(ordered, low, side="left")
+    at_most = np.searchsorted(ordered, high, side="right")
+    place, value = group.place, sums[group.draw]
+    at_least -= np.bincount(place[value >= low[place]], minlength=lag.size)
+    at_most -= np.bincount(place[value <= high[place]], minlength=lag.size)
+    return at_least, at_most
+
+
+def _weighted_tails(drawn: np.ndarray, lag: np.ndarray, group: Draws, tie: float) -> tuple[np.ndarray, np.ndarray]:
     """Neighbours that do not: the lag of every draw for every place, some places at a time."""
     at_least, at_most = (np.zeros(lag.size, dtype=np.int64) for _ in range(2))
-    ids = np.flatnonzero(mine)
-    for start in range(0, ids.size, 128):
-        block = ids[start : start + 128]
-        here = slice(start, start + block.size)
-        lags = drawn @ group.weight[block].T
-        width = tie * np.abs(group.weight[block]).sum(axis=1)
+    for start in range(0, lag.size, 128):
+        here = slice(start, min(start + 128, lag.size))
+        weight = group.weight[here]
+        lags = drawn @ weight.T
+        width = tie * np.abs(weight).sum(axis=1)
         counted = np.ones(lags.shape, dtype=bool)
-        inside = (group.place >= block[0]) & (group.place <= block[-1]) & mine[group.place]
-        counted[group.draw[inside], np.searchsorted(block, group.place[inside])] = False
+        inside = (group.place >= here.start) & (group.place < here.stop)
+        counted[group.draw[inside], group.place[inside] - start] = False
         at_least[here] = ((lags >= lag[here] - width) & counted).sum(axis=0)
         at_most[here] = ((lags <= lag[here] + width) & counted).sum(axis=0)
     return at_least, at_most

@@ -13,9 +13,11 @@ import numpy as np
 
 from interp.errors import InvalidInput
 from interp.stats.feature_columns import SparseRows, blocks
-from interp.stats.moran_graph import MoranGraph
+from interp.stats.moran_graph import GROUP, MoranGraph
 
 EngineName = Literal["auto", "numba", "numpy"]
+
+_RUN = 32  # groups of pairs that are added in float32 before float64 takes over
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,11 @@ class NumbaEngine:
         """Add permutations of dense features to `tally`."""
         from interp.stats import moran_kernels
 
-        unsure = np.full(z.shape[0], _float32_error(graph)) + tally.tie
         z32 = np.ascontiguousarray(z.T, dtype=np.float32)
+        goal = (tally.observed, tally.tie, _float32_error(graph) + tally.tie)
         counts = (tally.at_least, tally.at_most, tally.total, tally.squares)
-        moran_kernels.count_dense(z32, z, perm, *_csr(graph), tally.observed, tally.tie, unsure, *counts)
+        table = (*graph.groups, _RUN)
+        moran_kernels.count_dense(z32, z, perm.view(np.uint32), table, _csr(graph), goal, counts)
 
     def count_sparse(self, rows: SparseRows, graph: MoranGraph, perm: np.ndarray, tally: Tally) -> None:
         """Add permutations of sparse features to `tally`."""
@@ -148,11 +151,11 @@ def _csr(graph: MoranGraph) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _float32_error(graph: MoranGraph) -> float:
     """A bound on how far the float32 h of a standardised feature can be from the float64 one.
 
-    Each product passes at most width + 4 roundings, and sum |a_e z_i z_j| <= n max_i degree_i / 2 by Gershgorin.
+    Each product passes at most `GROUP` + `_RUN` + 4 roundings before it is added in float64, and
+    sum |a_e z_i z_j| <= n max_i degree_i / 2 by Gershgorin.
     """
-    width = int(np.diff(graph.upper.indptr).max(initial=0)) + 4
     strongest = float(np.abs(graph.upper).sum(axis=1).max() + np.abs(graph.upper).sum(axis=0).max())
-    return width * float(np.finfo(np.float32).eps) * graph.n * strongest / 2
+    return (GROUP + _RUN + 4) * float(np.finfo(np.float32).eps) * graph.n * strongest / 2
 
 
 def _filled(rows: SparseRows, ids: np.ndarray, n: int) -> np.ndarray:

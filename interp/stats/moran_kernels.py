@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile for the machine, keeping the machine code on disk where there is a place for it."""
     try:
         return numba.njit(cache=True, nogil=True)(function)
@@ -22,7 +22,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
-@_compiled
+@compiled
 def pair_sum(z, order, indptr, indices, data):
     """h of one float64 feature: place i of the graph holds z[order[i]]."""
     total = 0.0
@@ -34,7 +34,7 @@ def pair_sum(z, order, indptr, indices, data):
     return total
 
 
-@_compiled
+@compiled
 def pair_sums(dealt, indptr, indices, data, out):
     """h of each feature of dealt (place of the graph, feature), float64, into out (feature,)."""
     width = dealt.shape[1]
@@ -52,17 +52,21 @@ def pair_sums(dealt, indptr, indices, data, out):
             out[b] += dealt[i, b] * lag[b]
 
 
-@_compiled
-def count_dense(z32, z64, perm, indptr, indices, data, observed, tie, unsure, at_least, at_most, total, squares):
+@compiled
+def count_dense(z32, z64, perm, table, upper, goal, counts):
     """Add the counts and sums of the permutations `perm` (permutation, place of the graph) for a block of features.
 
-    z32 is (place, feature) float32, z64 the same as (feature, place) float64; `tie` and `unsure` are half-widths
-    around the observed h: what counts as equal, and what float32 cannot tell from equal.
+    z32 is (place, feature) float32, z64 the same as (feature, place) float64; `table` are the groups of six pairs and
+    how many of them float32 may add up; `goal` holds the observed h and two half-widths around it: what counts as
+    equal, and what float32 cannot tell from equal. Indices are unsigned: a signed one costs a test of its sign.
     """
+    place, neighbour, weight, run = table
+    indptr, indices, data = upper
+    observed, tie, unsure = goal
+    at_least, at_most, total, squares = counts
     n, width = z32.shape
-    dealt = np.empty((n, width), np.float32)
-    weight = data.astype(np.float32)
-    lag = np.empty(width, np.float32)
+    dealt = np.zeros((n + 1, width), np.float32)  # the last row is the empty place that fills up a group
+    short = np.empty(width, np.float32)
     h = np.empty(width, np.float64)
     for p in range(perm.shape[0]):
         row = perm[p]
@@ -71,16 +75,26 @@ def count_dense(z32, z64, perm, indptr, indices, data, observed, tie, unsure, at
             for b in range(width):
                 dealt[i, b] = z32[k, b]
         h[:] = 0.0
-        for i in range(n):
-            if indptr[i] == indptr[i + 1]:
-                continue
-            lag[:] = 0.0
-            for e in range(indptr[i], indptr[i + 1]):
-                a, j = weight[e], indices[e]
+        for first in range(0, place.shape[0], run):
+            short[:] = 0.0
+            for g in range(first, min(first + run, place.shape[0])):
+                i = place[g]
+                j0, j1, j2 = neighbour[g, 0], neighbour[g, 1], neighbour[g, 2]
+                j3, j4, j5 = neighbour[g, 3], neighbour[g, 4], neighbour[g, 5]
+                a0, a1, a2, a3, a4, a5 = (
+                    weight[g, 0],
+                    weight[g, 1],
+                    weight[g, 2],
+                    weight[g, 3],
+                    weight[g, 4],
+                    weight[g, 5],
+                )
                 for b in range(width):
-                    lag[b] += a * dealt[j, b]
+                    lag = a0 * dealt[j0, b] + a1 * dealt[j1, b] + a2 * dealt[j2, b]
+                    lag += a3 * dealt[j3, b] + a4 * dealt[j4, b] + a5 * dealt[j5, b]
+                    short[b] += dealt[i, b] * lag
             for b in range(width):
-                h[b] += dealt[i, b] * lag[b]
+                h[b] += short[b]
         for b in range(width):
             x = h[b]
             if abs(x - observed[b]) <= unsure[b]:
@@ -91,7 +105,7 @@ def count_dense(z32, z64, perm, indptr, indices, data, observed, tie, unsure, at
             squares[b] += x * x
 
 
-@_compiled
+@compiled
 def count_sparse(features, land, table, goal, counts):
     """The same for sparse features; land (permutation, place): where the value of each place lands in the graph.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from interp.stats.moran_kernels import _compiled
+from interp.stats.moran_kernels import compiled
 
 
-@_compiled
+@compiled
 def deal_dense(by_place, perm, indptr, indices, data, degree, out):
     """Fill out (3, permutation, feature) for by_place (place, feature); place i of the graph takes row perm[p, i]."""
     n, width = by_place.shape
@@ -35,7 +35,7 @@ def deal_dense(by_place, perm, indptr, indices, data, degree, out):
                 out[2, p, b] += d * x * x
 
 
-@_compiled
+@compiled
 def deal_sparse(indptr, places, values, land, neighbour, weight, degree, out):
     """The same for sparse features; land (permutation, place) is where the value of each place lands in the graph."""
     n, width = neighbour.shape

@@ -5,9 +5,12 @@ import builtins
 import numpy as np
 import pytest
 from scipy import sparse
+from spatial_fields import knn, points
 
 from interp.errors import InvalidInput
 from interp.stats.autocorrelation import moran_i
+from interp.stats.getis_ord import getis_ord_local
+from interp.stats.local_autocorrelation import local_moran_i
 from interp.stats.moran_engines import NumbaEngine, NumpyEngine, choose_engine
 from interp.stats.moran_graph import MoranGraph
 
@@ -80,3 +83,27 @@ def test_the_table_of_slots_holds_every_pair_once(uneven_graph):
     rebuilt = rebuilt[:120, :120]
     symmetric = graph.upper.toarray() + graph.upper.toarray().T
     np.testing.assert_array_equal(rebuilt + rebuilt.T, symmetric)
+
+
+@pytest.mark.parametrize("k", [1, 4, 7])
+def test_the_groups_of_six_hold_every_pair_once(k):
+    graph = MoranGraph.from_weights(knn(points(100, seed=k), k))
+    place, neighbour, weight = graph.groups
+    assert (np.diff(place.astype(int)) >= 0).all()
+    rebuilt = np.zeros((101, 101))
+    np.add.at(rebuilt, (np.repeat(place, 6), neighbour.ravel()), weight.ravel())
+    assert not rebuilt[:, 100].any()
+    rebuilt = rebuilt[:100, :100]
+    symmetric = graph.upper.toarray() + graph.upper.toarray().T
+    np.testing.assert_allclose(rebuilt + rebuilt.T, symmetric, rtol=1e-7)
+
+
+@pytest.mark.parametrize("local", [local_moran_i, getis_ord_local])
+@pytest.mark.parametrize("weights", ["small_graph", "uneven_graph"])
+def test_both_engines_give_identical_local_counts(request, mixed_features, local, weights):
+    W = request.getfixturevalue(weights)
+    X = mixed_features[: W.shape[0]]
+    fast, plain = (local(X, W, permutations=499, min_active=3, engine=e) for e in ("numba", "numpy"))
+    for name in ("p", "n_perm", "status", "lag"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(plain, name))
+    assert (fast.p < 0.05).any()
