@@ -6,7 +6,7 @@ role. So every detector of heads and of latents can be asked a question whose an
     0.0 previous token (fills the buffer)   0.1 current token        0.2 first position (the BOS sink)
     0.3 nothing: even attention             0.4, 0.5 as 0.3
     1.0 induction                           1.1 duplicate token      1.2 first content token
-    1.3 two roles: induction after two thirds of the words, the token before after the other third
+    1.3 two roles: induction after three fifths of the words, the token before after the others
     1.4 successor (reads itself, writes the next word of its class)  1.5 even attention: the topic of the text
 
 The SAE at z.1 has one latent a head and word, one a topic, some that are always on and some that never are.
@@ -16,6 +16,7 @@ A head that finds nothing rests on BOS, whose value is 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,12 +28,12 @@ from interp.models import Model, load_model
 if TYPE_CHECKING:
     from interp.sae import SAE
 
-N_CTX, N_HEADS, N_TOPICS, N_EXTRA = 64, 6, 4, 6
+N_CTX, N_HEADS, N_TOPICS, N_EXTRA = 48, 6, 4, 6
 CLASSES = {
     "numbers": "one two three four five six".split(),
     "days": "monday tuesday wednesday thursday friday saturday".split(),
 }
-_PLAIN = [f"{a}{b}" for a in ("ba", "do", "ki", "lu", "me", "no", "pa", "ri", "so") for b in ("la", "mi", "ne", "tu")]
+_PLAIN = [f"{a}{b}" for a in ("ba", "do", "ki", "lu", "me", "no") for b in ("la", "mi", "ne", "tu")]
 WORDS = [*CLASSES["numbers"], *CLASSES["days"], *_PLAIN]
 BOS, PAD, FIRST = 0, 1, 2
 VOCAB = FIRST + len(WORDS)
@@ -52,17 +53,17 @@ class PlantedAttention:
     model: Model
     sae: SAE
     heads: pd.DataFrame
-    """layer, head, role, n_roles."""
+    """layer, head, role, n_roles (0: it looks everywhere)."""
     latents: pd.DataFrame
     """latent, head (-1: none), word, family."""
 
     @property
     def successors(self) -> dict[str, list[tuple[str, str]]]:
         """Class of words -> (word, next word)."""
-        return {name: list(zip(words[:-1], words[1:], strict=True)) for name, words in CLASSES.items()}
+        return {name: list(pairwise(words)) for name, words in CLASSES.items()}
 
     def rows(self, n: int, *, seed: int) -> np.ndarray:
-        """Return ids, int64 [n, 64]: BOS and, in turn, a text on one topic or a random segment over and over."""
+        """Return ids, int64 [n, 48]: BOS and, in turn, a text on one topic or a random segment over and over."""
         rng = np.random.default_rng(seed)
         return np.stack([_topic_row(rng) if i % 2 else _repeat_row(rng) for i in range(n)])
 
@@ -71,8 +72,8 @@ def planted_layer() -> PlantedAttention:
     """Return the planted model with its SAE (made in a fraction of a second, the same every time)."""
     model = load_model(_module(), bos="always", tokenizer=_tokenizer())
     sae, latents = _sae(model)
-    roles = [(0, h, r, 1) for h, r in enumerate(("previous", "current", "first", "even", "even", "even"))]
-    roles += [(1, h, role, 2 if " and " in role else 1) for h, role in enumerate(_HEADS)]
+    roles = [(0, h, r, int(r != "even")) for h, r in enumerate(("previous", "current", "first", *["even"] * 3))]
+    roles += [(1, h, role, {"induction and previous": 2, "topic": 0}.get(role, 1)) for h, role in enumerate(_HEADS)]
     heads = pd.DataFrame(roles, columns=["layer", "head", "role", "n_roles"])
     return PlantedAttention(model, sae, heads, latents)
 
@@ -83,16 +84,17 @@ def topic_of(ids: np.ndarray) -> np.ndarray:
 
 
 def _topic_row(rng: np.random.Generator) -> np.ndarray:
-    topic = rng.integers(N_TOPICS)
-    own = np.arange(FIRST + topic, VOCAB, N_TOPICS)
-    body = np.where(rng.random(N_CTX - 1) < 0.75, rng.choice(own, N_CTX - 1), rng.integers(FIRST, VOCAB, N_CTX - 1))
-    return np.concatenate([[BOS], body])
+    topic, first = rng.integers(N_TOPICS), rng.integers(FIRST, VOCAB)
+    others = np.setdiff1d(np.arange(FIRST, VOCAB), [first])  # the first word stands once, so that it is only that
+    own = others[topic_of(others) == topic]
+    body = np.where(rng.random(N_CTX - 2) < 0.75, rng.choice(own, N_CTX - 2), rng.choice(others, N_CTX - 2))
+    return np.concatenate([[BOS, first], body])
 
 
 def _repeat_row(rng: np.random.Generator) -> np.ndarray:
-    period = int(rng.integers(16, 32))
-    cycle = rng.choice(VOCAB - FIRST, size=period, replace=False) + FIRST
-    return np.concatenate([[BOS], np.resize(cycle, N_CTX - 1)])
+    period = int(rng.integers(12, 22))
+    drawn = rng.choice(VOCAB - FIRST, size=period + 1, replace=False) + FIRST
+    return np.concatenate([[BOS], drawn[:1], np.resize(drawn[1:], N_CTX - 2)])
 
 
 def _module() -> Any:
@@ -165,7 +167,7 @@ def _look_back(head: _Head, distance: int, score: float) -> None:
 
 
 _ALL = np.arange(FIRST, VOCAB)
-_BEFORE = _ALL[_ALL % 3 == 0]  # words after which head 1.3 looks at the token before
+_BEFORE = _ALL[_ALL % 5 < 2]  # words after which head 1.3 looks at the token before
 _COPY = torch.eye(VOCAB)
 
 
