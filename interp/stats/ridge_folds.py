@@ -79,17 +79,21 @@ def nested_ridge(x: Any, y: Any, folds: Sequence[Fold], alphas: Any, *, n_report
     _check(folds, reported, basis.n)
     pairs = [(f, g) for f, g in combinations(range(len(folds)), 2) if f < reported]
     problem, errors = _Problem(basis, y, basis.scores.T @ y), np.zeros((len(folds), len(alphas)))
+    shares = [_share(basis, fold.left) for fold in folds]
     for f, g in pairs:
-        union = np.union1d(folds[f].left, folds[g].left)
-        squares = ((_without(problem, union, alphas) - y[union]) ** 2).sum(axis=2)
-        for chooses, judged in ((f, g), (g, f)):
-            own = np.setdiff1d(folds[judged].scored, folds[chooses].left, assume_unique=True)
-            errors[chooses] += squares[:, np.searchsorted(union, own)].sum(axis=1)
+        both = np.intersect1d(folds[f].left, folds[g].left, assume_unique=True)
+        share = shares[f] + shares[g] - _share(basis, both)
+        # what f is chosen by are the rows of g, and the reverse
+        own = [np.setdiff1d(folds[b].scored, folds[a].left, assume_unique=True) for a, b in ((f, g), (g, f))]
+        rows = np.concatenate(own)
+        found = _without(problem, np.union1d(folds[f].left, folds[g].left), rows, alphas, share)
+        squares = ((found - y[rows]) ** 2).sum(axis=2)
+        errors[f] += squares[:, : len(own[0])].sum(axis=1)
+        errors[g] += squares[:, len(own[0]) :].sum(axis=1)
     best = errors[:reported].argmin(axis=1)
     predictions, constant = np.full(y.shape, np.nan), np.full(y.shape, np.nan)
     for fold, chosen in zip(folds, best, strict=False):
-        found = _without(problem, fold.left, alphas[[chosen]])[0]
-        predictions[fold.scored] = found[np.searchsorted(fold.left, fold.scored)]
+        predictions[fold.scored] = _without(problem, fold.left, fold.scored, alphas[[chosen]])[0]
         constant[fold.scored] = (y.sum(axis=0) - y[fold.left].sum(axis=0)) / (basis.n - len(fold.left))
     return NestedRidge(predictions, constant, alphas[best], errors[np.arange(reported), best])
 
@@ -104,8 +108,7 @@ def fold_squared_error(x: Any, y: Any, folds: Sequence[Fold], alphas: Any) -> np
     basis, y, alphas = _inputs(x, y, alphas)
     problem, out = _Problem(basis, y, basis.scores.T @ y), np.zeros((len(alphas), y.shape[1]))
     for fold in folds:
-        at = np.searchsorted(fold.left, fold.scored)
-        found = _without(problem, fold.left, alphas)[:, at]
+        found = _without(problem, fold.left, fold.scored, alphas)
         out += ((found - y[fold.scored]) ** 2).sum(axis=1)
     return out
 
@@ -117,7 +120,7 @@ def predictions_without(x: Any, y: Any, left: np.ndarray, alphas: Any) -> np.nda
         InvalidInput: as `ridge_path`, or fewer than two rows stay.
     """
     basis, y, alphas = _inputs(x, y, alphas)
-    return _without(_Problem(basis, y, basis.scores.T @ y), left, alphas)
+    return _without(_Problem(basis, y, basis.scores.T @ y), left, left, alphas)
 
 
 class _Problem(NamedTuple):
@@ -128,27 +131,38 @@ class _Problem(NamedTuple):
     moment: np.ndarray
 
 
-def _without(problem: _Problem, left: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+def _without(
+    problem: _Problem, left: np.ndarray, rows: np.ndarray, alphas: np.ndarray, share: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the guesses for some rows among those left out, [a, row, t]; `share` is that of `_share`, where known."""
     n = problem.basis.n
     if n - len(left) < 2:
         raise InvalidInput(f"{len(left)} of {n} rows left out leave {n - len(left)} to fit; at least 2.")
-    return (_few_left if 2 * len(left) < len(problem.basis.s2) else _many_left)(problem, left, alphas)
+    if 2 * len(left) < len(problem.basis.s2):
+        return _few_left(problem, left, alphas)[:, np.searchsorted(left, rows)]
+    return _many_left(problem, left, rows, alphas, _share(problem.basis, left) if share is None else share)
 
 
-def _many_left(problem: _Problem, left: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+def _share(basis: RidgeBasis, rows: np.ndarray) -> np.ndarray:
+    """Return what rows add to the Gram matrix of the scores, Q_u'Q_u [k, k]."""
+    return basis.scores[rows].T @ basis.scores[rows]
+
+
+def _many_left(
+    problem: _Problem, left: np.ndarray, rows: np.ndarray, alphas: np.ndarray, share: np.ndarray
+) -> np.ndarray:
     """Take the share of the rows out of the k x k system; the scores have mean 0, so that of those that stay is m."""
     basis, y, moment = problem
     part, own, n_left = basis.scores[left], y[left], basis.n - len(left)
     m = -part.sum(axis=0) / n_left
     level = (y.sum(axis=0) - own.sum(axis=0)) / n_left
-    gram = -(part.T @ part) - n_left * np.outer(m, m)
+    gram = np.diag(basis.s2) - share - n_left * np.outer(m, m)
     moment = moment - part.T @ own - n_left * np.outer(m, level)
-    out = np.empty((len(alphas), *own.shape))
+    inputs, out = basis.scores[rows] - m, np.empty((len(alphas), len(rows), y.shape[1]))
     for i, alpha in enumerate(alphas):
-        system = gram.copy()
-        system[np.diag_indices_from(system)] += basis.s2 + alpha
+        system = gram + np.diag(np.full(len(gram), alpha))
         factor = linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
-        out[i] = (part - m) @ linalg.cho_solve(factor, moment, check_finite=False) + level
+        out[i] = inputs @ linalg.cho_solve(factor, moment, check_finite=False) + level
     return out
 
 

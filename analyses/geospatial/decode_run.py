@@ -1,0 +1,266 @@
+"""Decoding geography: any features to a table, and a model's layers to a table, beside what they have to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.geospatial.decode_baselines import baselines_of
+from analyses.geospatial.decode_tables import (
+    BASELINE,
+    CHOSEN,
+    EMBED,
+    FEATURES,
+    RANDOM,
+    TRAINED,
+    Found,
+    choose_sites,
+    predictions_table,
+    probe_table,
+)
+from analyses.geospatial.decoding import ALPHAS, Decoded, Task, decode_all, make_task, read_features, read_places
+from analyses.geospatial.decoding_folds import place_schemes
+from analyses.geospatial.prompts import NAME_ALONE, Prompts, make_prompts
+from interp.capturing import capture
+from interp.errors import InvalidInput
+from interp.provenance import provenance
+from interp.result import Result
+from interp.stats.ridge import check_alphas
+from interp.stats.seeds import check_seed
+from interp.store import Store, make_key, sha256_array, sha256_table
+from interp.work import load_units, run_units
+
+if TYPE_CHECKING:
+    from interp.models import Model
+
+CODE_VERSION = "1"
+SCHEMES = ("block", "buffered", "country", "continent", "random")
+VIEW = "analyses.geospatial.decode_view:plot"
+NOTES = (
+    "Read block, buffered and country first: with random folds a probe may copy the nearest place it was fitted on.",
+    "The penalty of a fold is chosen on the other folds alone, by regressions that see no place of either.",
+    "r2, median_km, mean_km and proximity_error are of held-out places; ci_low and ci_high are of median_km.",
+    "p compares r2_tested, the largest R² over penalties, with the same of places shuffled by whole groups of the "
+    "scheme; under random folds single places are shuffled, so any two maps that are smooth pass.",
+)
+_CHUNK = 1000  # places in a work unit
+
+
+def geo_probe(
+    X: Any,
+    places: pd.DataFrame,
+    *,
+    cv: Sequence[str] = SCHEMES,
+    test: Any = None,
+    deg: float = 10.0,
+    buffer_km: float = 500.0,
+    n_folds: int = 10,
+    alphas: Any = ALPHAS,
+    baselines: Mapping[str, Any] | None = None,
+    n_boot: int = 500,
+    permutations: int = 99,
+    seed: int = 0,
+) -> Result:
+    """Read the position of places out of features, with several ways of holding places out beside each other.
+
+    Args:
+        X: [place, d], dense or scipy sparse.
+        places: lat, lon (degrees), in the order of X; `country` and `continent` (or ISO codes as country) where known.
+        cv: "block" (cells of `deg` degrees), "buffered" (these, and nothing within `buffer_km` of them is fitted on),
+            "country", "continent", "random", "given" (needs `test`).
+        test: bool [place], for "given": fitted on the others, judged on these, which take no part in other schemes.
+        n_folds: groups are joined to so many folds.
+        alphas: ridge penalties in units of the mean eigenvalue of x'x; chosen in each fold on the other folds alone.
+        baselines: name -> [place, d], run through the same code. The mean of the places is always one.
+        n_boot: resamples of groups behind an interval. permutations: shuffles of places behind p; 0 for none.
+
+    Returns:
+        Result "geospatial.geo_probe". `.table`, a row a condition and scheme, blocks first and random folds last: r2,
+        leakage_gap (r2 of random folds less r2), median_km, mean_km, proximity_error (chance .5), their intervals over
+        held-out groups, r2_tested, null_mean, null_sd, p, q, n_perm, alpha (geometric mean over folds), n, n_train,
+        n_groups, n_folds, seed, status. `.tables["predictions"]`: the guess for each place under each scheme.
+
+    Raises:
+        InvalidInput: shapes that do not fit, NaN, coordinates that are none, an unknown scheme.
+
+    Reference: Gurnee & Tegmark 2023 (ridge on places, proximity error); Roberts et al. 2017 (blocks and buffers).
+    """
+    frame, alphas = read_places(places), check_alphas(alphas)
+    matrices = {FEATURES: X, **(baselines or {})}
+    if len(matrices) != 1 + len(baselines or {}):
+        raise InvalidInput(f"a baseline may not be called {FEATURES!r}; that is X.")
+    x = {name: read_features(matrix, len(frame), name) for name, matrix in matrices.items()}
+    choices = {"cv": list(cv), "deg": deg, "buffer_km": buffer_km, "n_folds": n_folds, "n_boot": n_boot,
+               "permutations": permutations, "seed": check_seed(seed), "alphas": alphas.tolist()}  # fmt: skip
+    mask = None if test is None else np.asarray(test)
+    schemes = place_schemes(frame, cv, test=mask, deg=deg, buffer_km=buffer_km, n_folds=n_folds, seed=seed)
+    tasks = [make_task(s, frame, permutations=permutations, n_boot=n_boot, seed=seed) for s in schemes]
+    found: Found = {(name, ""): decode_all(matrix, tasks, alphas) for name, matrix in x.items()}
+    table = probe_table(found, tasks, seed=seed).drop(columns=["site", "layer"])
+    predictions = predictions_table(found[FEATURES, ""], tasks, frame)
+    hashes = {f"x {name}": sha256_array(matrix) for name, matrix in x.items()} | {"places": sha256_table(frame)}
+    key = make_key(choices, hashes, code_version=CODE_VERSION)
+    return Result("geospatial.geo_probe", table, {"predictions": predictions}, provenance(key, seed=seed), None, NOTES)
+
+
+def decoding_study(
+    model: Model,
+    places: pd.DataFrame,
+    *,
+    held_out: pd.DataFrame | None = None,
+    sites: Iterable[str] | None = None,
+    template: str = NAME_ALONE,
+    pool: str = "last",
+    twin: Model | None = None,
+    cv: Sequence[str] = SCHEMES,
+    deg: float = 10.0,
+    buffer_km: float = 500.0,
+    n_folds: int = 10,
+    n_boot: int = 500,
+    permutations: int = 99,
+    seed: int = 0,
+    store: Store | None = None,
+) -> Result:
+    """Read the position of places out of every layer of a model and of its random-weights twin.
+
+    Args:
+        places: from `load_places`: name, lat, lon, country.
+        held_out: further places, judged by probes that were fitted on `places` (scheme "given"), such as
+            `unmentioned_cities()` of the bundled model.
+        sites: default resid_post of every layer; the embedding is added.
+        template, pool: the prompt of a place, and "last" or "mean" over the tokens of its name.
+        twin: the model with random weights; loaded from the model's name if None.
+        cv, deg, buffer_km, n_folds, n_boot, permutations, seed: as `geo_probe`.
+        store: keeps finished units, so that a killed study goes on.
+
+    Returns:
+        Result "geospatial.decoding". `.table`: a row a scheme, condition ("trained", "random weights", "baseline") and
+        site, columns as `geo_probe`. The site "chosen" takes in each fold the site (the embedding aside) whose error
+        over the other folds is least, and its p counts the largest R² over all sites. `.tables["predictions"]`: its
+        guess for each place; `.tables["sites"]`: the sites it took.
+
+    Raises:
+        UnknownSite: a site that the model has not. InvalidInput: as `geo_probe` and `make_prompts`.
+    """
+    if pool not in ("last", "mean"):
+        raise InvalidInput(f"pool is 'last' or 'mean', not {pool!r}.")
+    named, test = _joined(places, held_out)
+    prompts = make_prompts(named, template)
+    frame = read_places(named)
+    wanted = [f"resid_post.{i}" for i in range(model.n_layers)] if sites is None else [str(s) for s in sites]
+    wanted = [EMBED, *(s for s in wanted if s != EMBED)]
+    schemes = place_schemes(
+        frame, [*cv, *(["given"] if test is not None else [])],
+        test=test, deg=deg, buffer_km=buffer_km, n_folds=n_folds, seed=seed,
+    )  # fmt: skip
+    tasks = [make_task(s, frame, permutations=permutations, n_boot=n_boot, seed=check_seed(seed)) for s in schemes]
+    if twin is None:
+        from interp.models import load_model
+
+        twin = load_model(model.name, weights="random", seed=seed, bos=model.bos)
+    choices = {"cv": [s.name for s in schemes], "deg": deg, "buffer_km": buffer_km, "n_folds": n_folds,
+               "permutations": permutations, "seed": seed, "pool": pool, "template": template}  # fmt: skip
+    keeper = _Keeper(store, frame, test, choices)
+    found: Found = {}
+    for name, each in ((TRAINED, model), (RANDOM, twin)):
+        found |= keeper.decoded(name, keeper.activations(name, each, prompts, wanted, pool), tasks)
+    matrices = baselines_of(model, frame.assign(name=named["name"]), prompts, seed=seed)
+    found |= keeper.decoded(BASELINE, matrices, tasks)
+    chosen, taken = choose_sites(found, tasks)
+    table = probe_table(chosen | found, tasks, seed=seed)
+    tables = {"predictions": predictions_table(chosen.get((TRAINED, CHOSEN), {}), tasks, frame), "sites": taken}
+    key = make_key({**choices, "n_boot": n_boot}, keeper.inputs, code_version=CODE_VERSION)
+    about = provenance(key, seed=seed, analysis="geospatial.decoding", model=model.name, sites=wanted,
+                       gives_region=prompts.gives_region, n_places=int(len(places)))  # fmt: skip
+    return Result("geospatial.decoding", table, tables, about, VIEW, _notes(prompts))
+
+
+def unmentioned_cities() -> pd.DataFrame:
+    """Return the cities that no training text of the bundled model mentions: name, lat, lon, country."""
+    from interp.atlas import facts
+
+    cities: Any = facts().cities
+    return cities.loc[~cities["seen"], ["name", "lat", "lon", "country"]].reset_index(drop=True)
+
+
+def _joined(places: pd.DataFrame, held_out: pd.DataFrame | None) -> tuple[pd.DataFrame, np.ndarray | None]:
+    if held_out is None:
+        return places.reset_index(drop=True), None
+    both = pd.concat([places, held_out], ignore_index=True, join="inner")
+    return both, np.arange(len(both)) >= len(places)
+
+
+def _notes(prompts: Prompts) -> tuple[str, ...]:
+    if not prompts.gives_region:
+        return NOTES
+    told = f"The template {prompts.template!r} tells more than the name: what is decoded may stand in the prompt."
+    return (told, *NOTES)
+
+
+class _Keeper:
+    """The units of one study: activations of chunks of places, guesses of each site; kept where there is a store."""
+
+    def __init__(
+        self, store: Store | None, places: pd.DataFrame, test: np.ndarray | None, choices: dict[str, Any]
+    ) -> None:
+        self.store, self.choices = store, choices
+        self.inputs: dict[str, str] = {"places": sha256_table(places)}
+        if test is not None:
+            self.inputs["test"] = sha256_array(test)
+
+    def activations(
+        self, name: str, model: Model, prompts: Prompts, sites: list[str], pool: str
+    ) -> dict[str, np.ndarray]:
+        """Return site -> [place, d] of a model at the tokens of the names."""
+        from analyses.geospatial.run import reading_fingerprint
+
+        inputs = {"model": model.fingerprint, "reading": reading_fingerprint(model, prompts)}
+
+        def compute(unit: str) -> dict[str, np.ndarray]:
+            part = slice(int(unit) * _CHUNK, (int(unit) + 1) * _CHUNK)
+            acts = capture(model, prompts.texts[part], sites, pool=pool, spans=prompts.spans[part], bos=model.bos)
+            return {site: np.asarray(acts[site]) for site in sites}
+
+        units = [f"{i:05d}" for i in range(-(-len(prompts.texts) // _CHUNK))]
+        choices = {"sites": sites, "pool": pool, "template": prompts.template, "chunk": _CHUNK}
+        found = self._units(units, compute, f"activations of the {name} model", f"{name}/names", choices, inputs)
+        return {site: np.concatenate([found[unit][site] for unit in units]) for site in sites}
+
+    def decoded(self, condition: str, matrices: dict[str, np.ndarray], tasks: list[Task]) -> Found:
+        """Return (condition, site) -> scheme -> what was decoded."""
+        n = max(len(task.scheme.rows) for task in tasks) if tasks else 0
+        x = {site: read_features(m, len(m), f"{condition} {site}") for site, m in matrices.items() if n}
+        hashes = {site: sha256_array(values) for site, values in x.items()}
+        self.inputs |= {f"{condition} {site}": value for site, value in hashes.items()}
+
+        def compute(site: str) -> dict[str, np.ndarray]:
+            arrays = {
+                f"{scheme}/{name}": getattr(one, name)
+                for scheme, one in decode_all(x[site], tasks).items()
+                for name in Decoded.names()
+            }
+            return {"rows": np.array([len(x[site])]), **arrays}
+
+        found = self._units(list(x), compute, f"probes, {condition}", condition, self.choices, self.inputs)
+        return {(condition, site): _unpacked(found[site]) for site in x}
+
+    def _units(
+        self, units: list[str], compute: Callable[[str], Any], desc: str, place: str, choices: Any, inputs: Any
+    ) -> dict[str, Any]:
+        if self.store is None:
+            return {unit: compute(unit) for unit in units}
+        key = make_key(choices, dict(inputs), code_version=CODE_VERSION)
+        options: dict[str, Any] = {
+            "store": self.store, "key_of": lambda _: key,
+            "name_of": lambda unit: f"geospatial/decoding/{place}/{unit}.safetensors".replace(" ", "-"),
+        }  # fmt: skip
+        run_units(units, compute, desc=desc, **options)
+        return load_units(units, **options)
+
+
+def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, Decoded]:
+    schemes = dict.fromkeys(name.split("/")[0] for name in arrays if "/" in name)
+    return {s: Decoded(**{name: arrays[f"{s}/{name}"] for name in Decoded.names()}) for s in schemes}
