@@ -28,6 +28,7 @@ from interp.stats.pvalues import ENOUGH, Alternative, check_alternative, exceeda
 from interp.stats.seeds import check_seed, permutation_indices
 
 _PERMUTED_PLACES = 16_000_000  # permutations x places held at once (64 MB of int32)
+_IN_CACHE = 16  # features at a time where each is gone over a few times, so that all of it stays in the cache
 _TIE, _TIE_FLOOR = 1e-7, 1e-11  # two I are tied within this part of the null sd, and never less than rounding allows
 
 
@@ -131,13 +132,18 @@ def moran_i(
 def _measure(columns: Columns, plan: _Plan, stages: list[int], alternative: Alternative) -> MoranResult:
     result = _empty(columns, plan.seed, alternative)
     sparse_ids, graph = columns.sparse_ids(), plan.graph
-    rows = None
+    rows, sums = None, np.full((7, columns.status.size), np.nan)
     if sparse_ids.size:
-        rows, sums = standardise_sparse(columns.csc(sparse_ids))
-        _fill_observed(result, sparse_ids, plan.engine.observe_sparse(rows, graph), sums, graph)
+        rows, sums[:, sparse_ids] = standardise_sparse(columns.csc(sparse_ids))
+        result.I[sparse_ids] = 2.0 * plan.engine.observe_sparse(rows, graph) / graph.s0
     for ids in blocks(columns.dense_ids()):
-        z = standardise(columns.rows(ids))
-        _fill_observed(result, ids, plan.engine.observe_dense(z, graph), power_sums(z), graph)
+        values = columns.rows(ids)
+        for part in blocks(np.arange(ids.size), width=_IN_CACHE):
+            z = standardise(values[part])
+            result.I[ids[part]] = 2.0 * plan.engine.observe_dense(z, graph) / graph.s0
+            sums[:, ids[part]] = power_sums(z)
+    ok = np.flatnonzero(result.status == "ok")
+    result.expected[ok], result.null_sd[ok], result.skew[ok] = null_moments(graph, sums[:, ok])
     result.status[(result.status == "ok") & ~(result.null_sd > 0)] = "constant_null"
     tally = _tally(result, graph)
     done = 0
@@ -215,11 +221,6 @@ def _empty(columns: Columns, seed: int, alternative: Alternative) -> MoranResult
         seed=seed,
         alternative=alternative,
     )
-
-
-def _fill_observed(result: MoranResult, ids: np.ndarray, h: np.ndarray, sums: np.ndarray, graph: MoranGraph) -> None:
-    result.I[ids] = 2.0 * h / graph.s0
-    result.expected[ids], result.null_sd[ids], result.skew[ids] = null_moments(graph, sums)
 
 
 def _tally(result: MoranResult, graph: MoranGraph) -> Tally:
