@@ -28,6 +28,7 @@ from interp.stats.pvalues import ENOUGH, Alternative, check_alternative, exceeda
 from interp.stats.seeds import check_seed, permutation_indices
 
 _PERMUTED_PLACES = 16_000_000  # permutations x places held at once (64 MB of int32)
+_SIDE_BY_SIDE = 48  # dense features a permutation is dealt to at once: both copies of 5,000 places stay in the cache
 _IN_CACHE = 16  # features at a time where each is gone over a few times, so that all of it stays in the cache
 _TIE, _TIE_FLOOR = 1e-7, 1e-11  # two I are tied within this part of the null sd, and never less than rounding allows
 
@@ -254,7 +255,7 @@ def _count(
         perm = np.ascontiguousarray(perm[:, plan.graph.order])
         if some_rows is not None:
             plan.engine.count_sparse(some_rows, plan.graph, perm, part)
-        for ids in blocks(dense_ids):
+        for ids in blocks(dense_ids, width=_SIDE_BY_SIDE):
             block = tally.part(ids)
             plan.engine.count_dense(standardise(columns.rows(ids)), plan.graph, perm, block)
             tally.put(ids, block)

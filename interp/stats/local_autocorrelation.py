@@ -91,21 +91,21 @@ def local_moran_i(
     shape = (columns.status.size, n)  # a feature is filled at a time; turned over at the end
     values, lags, p = (np.full(shape, np.nan) for _ in range(3))
     quadrant, n_perm = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.int64)
-    status = np.repeat(columns.status.astype("<U8")[:, None], n, axis=1)
     total = draws_without(n, draws)
+    alike = np.where(islands, "island", np.where(total == 0, "no_draws", "ok"))  # of every testable feature
+    never = alike != "ok"
+    status = np.where(columns.status[:, None] == "ok", alike, columns.status[:, None].astype("<U8"))
     for ids in blocks(np.flatnonzero(columns.status == "ok")):
         for f, z in zip(ids, standardise(columns.rows(ids)), strict=True):
-            lag = csr @ z
+            lag, size = csr @ z, np.abs(z)
             at_least, at_most = conditional_tails(z, lag, draws, compiled=compiled)
-            size = np.abs(z)
-            flat = size <= _TIE * size.max()
-            status[f, total == 0], status[f, flat], status[f, islands] = "no_draws", "at_mean", "island"
-            np.multiply(z, lag, out=values[f])
-            values[f] *= (n - 1) / n
+            np.multiply(z, (n - 1) / n * lag, out=values[f])
             p[f] = permutation_p(at_least, at_most, total, alternative="two-sided")
             quadrant[f] = _SIDES[2 * (z > 0) + (lag > 0)]
             lags[f], n_perm[f] = lag, total
-            untested = flat | islands | (total == 0)
+            flat = size <= _TIE * size.max()
+            status[f, flat & ~islands] = "at_mean"
+            untested = flat | never
             if untested.any():
                 values[f, untested] = lags[f, untested] = p[f, untested] = np.nan
                 quadrant[f, untested] = n_perm[f, untested] = 0
