@@ -14,6 +14,7 @@ from analyses.geospatial.moran import local_moran, moran
 if TYPE_CHECKING:
     from analyses.geospatial.activations import PlaceActivations, placename_activations
     from analyses.geospatial.confounds import place_covariates, residual_moran, residualise
+    from analyses.geospatial.decode_run import decoding_study, geo_probe, unmentioned_cities
     from analyses.geospatial.distance_bands import correlogram
     from analyses.geospatial.global_tests import geary, getis_ord, join_counts
     from analyses.geospatial.kernel_tests import car_test
@@ -35,7 +36,9 @@ _HOME = {
     "car_test": "analyses.geospatial.kernel_tests",
     "certified_moran": "analyses.geospatial.small_p",
     "correlogram": "analyses.geospatial.distance_bands",
+    "decoding_study": "analyses.geospatial.decode_run",
     "geary": "analyses.geospatial.global_tests",
+    "geo_probe": "analyses.geospatial.decode_run",
     "getis_ord": "analyses.geospatial.global_tests",
     "join_counts": "analyses.geospatial.global_tests",
     "load_places": "analyses.geospatial.places",
@@ -46,6 +49,7 @@ _HOME = {
     "residual_moran": "analyses.geospatial.confounds",
     "residualise": "analyses.geospatial.confounds",
     "spatial_weights": "analyses.geospatial.weights",
+    "unmentioned_cities": "analyses.geospatial.decode_run",
 }
 
 __all__ = [
@@ -58,7 +62,9 @@ __all__ = [
     "car_test",
     "certified_moran",
     "correlogram",
+    "decoding_study",
     "geary",
+    "geo_probe",
     "getis_ord",
     "join_counts",
     "load_places",
@@ -71,6 +77,7 @@ __all__ = [
     "residual_moran",
     "residualise",
     "spatial_weights",
+    "unmentioned_cities",
 ]
 
 

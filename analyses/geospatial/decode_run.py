@@ -14,6 +14,7 @@ from analyses.geospatial.decode_tables import (
     CHOSEN,
     EMBED,
     FEATURES,
+    MEAN,
     RANDOM,
     TRAINED,
     Found,
@@ -99,7 +100,9 @@ def geo_probe(
     schemes = place_schemes(frame, cv, test=mask, deg=deg, buffer_km=buffer_km, n_folds=n_folds, seed=seed)
     tasks = [make_task(s, frame, permutations=permutations, n_boot=n_boot, seed=seed) for s in schemes]
     found: Found = {(name, ""): decode_all(matrix, tasks, alphas) for name, matrix in x.items()}
-    table = probe_table(found, tasks, seed=seed).drop(columns=["site", "layer"])
+    table = probe_table(found, tasks, seed=seed)
+    table.loc[table["site"] == MEAN, "condition"] = MEAN
+    table = table.drop(columns=["site", "layer"])
     predictions = predictions_table(found[FEATURES, ""], tasks, frame)
     hashes = {f"x {name}": sha256_array(matrix) for name, matrix in x.items()} | {"places": sha256_table(frame)}
     key = make_key(choices, hashes, code_version=CODE_VERSION)
@@ -174,7 +177,7 @@ def decoding_study(
     tables = {"predictions": predictions_table(chosen.get((TRAINED, CHOSEN), {}), tasks, frame), "sites": taken}
     key = make_key({**choices, "n_boot": n_boot}, keeper.inputs, code_version=CODE_VERSION)
     about = provenance(key, seed=seed, analysis="geospatial.decoding", model=model.name, sites=wanted,
-                       gives_region=prompts.gives_region, n_places=int(len(places)))  # fmt: skip
+                       gives_region=prompts.gives_region, n_places=len(places))  # fmt: skip
     return Result("geospatial.decoding", table, tables, about, VIEW, _notes(prompts))
 
 

@@ -40,14 +40,14 @@ def probe_table(found: Found, tasks: list[Task], *, seed: int) -> pd.DataFrame:
             rows.append(_row(condition, site, task, decoded.get(task.scheme.name), seed))
         guesses = constant_guesses(task) if task.scheme.status == "ok" else None
         rows.append(_row(BASELINE, MEAN, task, guesses, seed))
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).reindex(columns=_COLUMNS)
     random = table[table["scheme"] == "random"].set_index(["condition", "site"])["r2"].to_dict()
     pairs = zip(table["condition"], table["site"], strict=True)
     table["leakage_gap"] = np.array([random.get(pair, np.nan) for pair in pairs]) - table["r2"]
     # given places are other places than those of the random folds
     table.loc[table["scheme"].isin(["random", "given"]), "leakage_gap"] = np.nan
     table["q"] = table.groupby("condition")["p"].transform(lambda p: benjamini_hochberg(p.to_numpy(np.float64)))
-    return table.reindex(columns=_COLUMNS)
+    return table
 
 
 def choose_sites(found: Found, tasks: list[Task]) -> tuple[Found, pd.DataFrame]:
@@ -67,9 +67,7 @@ def choose_sites(found: Found, tasks: list[Task]) -> tuple[Found, pd.DataFrame]:
             best, whole = _choose(list(some.values()), task.scheme)
             out.setdefault((condition, CHOSEN), {})[name] = whole
             counts = pd.Series([list(some)[i] for i in best]).value_counts()
-            taken += [
-                {"condition": condition, "scheme": name, "site": s, "n_folds": int(n)} for s, n in counts.items()
-            ]
+            taken += [{"condition": condition, "scheme": name, "site": s, "n_folds": int(n)} for s, n in counts.items()]
     return out, pd.DataFrame(taken, columns=["condition", "scheme", "site", "n_folds"])
 
 
@@ -112,8 +110,10 @@ def predictions_table(decoded: Mapping[str, Decoded], tasks: list[Task], places:
 
 def _row(condition: str, site: str, task: Task, one: Decoded | np.ndarray | None, seed: int) -> dict[str, Any]:
     scheme = task.scheme
-    row: dict[str, Any] = {"scheme": scheme.name, "condition": condition, "site": site, "layer": _layer(site),
-                           "p": np.nan, "n_perm": 0, "n": len(scheme.rows), "seed": seed, "status": scheme.status}  # fmt: skip
+    row: dict[str, Any] = {
+        "scheme": scheme.name, "condition": condition, "site": site, "layer": _layer(site), "p": np.nan, "n_perm": 0,
+        "n": len(scheme.rows), "seed": seed, "status": scheme.status,
+    }  # fmt: skip
     if scheme.status != "ok":
         return row
     row |= {"n": len(scheme.scored), "n_train": scheme.n_train, "n_folds": scheme.n_reported,

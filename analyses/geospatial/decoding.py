@@ -197,16 +197,23 @@ def score_guesses(guesses: np.ndarray, task: Task) -> dict[str, float]:
     truth = task.y[task.scheme.scored]
     km, squared = great_circle_km(guesses, truth), ((guesses - truth) ** 2).sum(axis=1)
     spread = _spread(truth)
-    out = {"r2": float(1 - squared.sum() / spread) if spread > 0 else np.nan, "median_km": float(np.median(km)), "mean_km": float(km.mean()),
-           "proximity_error": float(proximity_error(guesses, truth).mean())}  # fmt: skip
+    out = {
+        "r2": float(1 - squared.sum() / spread) if spread > 0 else np.nan,
+        "median_km": float(np.median(km)),
+        "mean_km": float(km.mean()),
+        "proximity_error": float(proximity_error(guesses, truth).mean()),
+    }
     names = ("r2_ci_low", "r2_ci_high", "ci_low", "ci_high", "mean_ci_low", "mean_ci_high")
     if task.draws is None:
         return {**out, **dict.fromkeys(names, np.nan)}
     n, error, total, first, second = (
         _resampled(task.draws, v) for v in (np.ones(len(km)), squared, km, truth, (truth**2).sum(axis=1))
     )
-    spread = second - (first**2).sum(axis=1) / n
-    ends = (_interval(1 - error / spread), task.draws.median_interval(km), _interval(total / n))
+    ends = (
+        _interval(1 - error / (second - (first**2).sum(axis=1) / n)),
+        task.draws.median_interval(km),
+        _interval(total / n),
+    )
     return {**out, **dict(zip(names, np.concatenate(ends).tolist(), strict=True))}
 
 
@@ -216,8 +223,9 @@ def permutation_columns(best: np.ndarray) -> dict[str, float]:
     if len(null) == 0:
         return dict.fromkeys(("r2_tested", "null_mean", "null_sd", "p"), np.nan) | {"n_perm": 0}
     p = permutation_p((null >= best[0]).sum(), (null <= best[0]).sum(), len(null))
-    return {"r2_tested": float(best[0]), "null_mean": float(null.mean()),
-            "null_sd": float(null.std(ddof=1)) if len(null) > 1 else np.nan, "p": float(p), "n_perm": len(null)}  # fmt: skip
+    sd = float(null.std(ddof=1)) if len(null) > 1 else np.nan
+    return {"r2_tested": float(best[0]), "null_mean": float(null.mean()), "null_sd": sd, "p": float(p),
+            "n_perm": len(null)}  # fmt: skip
 
 
 def _resampled(draws: Resampled, values: np.ndarray) -> np.ndarray:

@@ -158,7 +158,9 @@ def _given(places: pd.DataFrame, test: np.ndarray, deg: float, *, n_folds: int, 
     return _scheme("given", np.arange(len(test)), folds, groups, n_reported=1)
 
 
-def _scheme(name: str, rows: np.ndarray, folds: list[Fold], groups: np.ndarray, n_reported: int | None = None) -> Scheme:
+def _scheme(
+    name: str, rows: np.ndarray, folds: list[Fold], groups: np.ndarray, n_reported: int | None = None
+) -> Scheme:
     reported, status = len(folds) if n_reported is None else n_reported, "ok"
     if len(folds) < MIN_FOLDS:
         status = f"too few places ({len(rows)})"
