@@ -25,7 +25,7 @@ def baselines_of(model: Model, places: pd.DataFrame, prompts: Prompts, *, seed: 
         NGRAMS: name_ngrams(places["name"].astype(str).tolist(), seed=seed),
         TOKENS: principal(token_counts(model, prompts), seed=seed),
     }
-    if "country" in places.columns and places["country"].notna().any():
+    if "country" in places.columns and bool(places["country"].notna().any()):
         out[COUNTRY] = pd.get_dummies(places["country"], dtype=np.float64).to_numpy()
     return out
 
@@ -38,7 +38,8 @@ def name_ngrams(names: Sequence[str], *, seed: int = 0) -> np.ndarray:
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.preprocessing import normalize
 
-    counts: Any = CountVectorizer(analyzer="char_wb", ngram_range=(2, 5), dtype=np.float64).fit_transform(names)
+    read: Any = CountVectorizer(analyzer="char_wb", ngram_range=(2, 5))
+    counts = read.fit_transform(names).astype(np.float64)
     shared = np.asarray((counts > 0).sum(axis=0)).ravel() >= min(2, len(names))
     return principal(normalize(counts[:, shared]), seed=seed)
 

@@ -31,7 +31,8 @@ from interp.provenance import provenance
 from interp.result import Result
 from interp.stats.ridge import check_alphas
 from interp.stats.seeds import check_seed
-from interp.store import Store, make_key, sha256_array, sha256_table
+from interp.store import Key, Store, make_key, sha256_array, sha256_table
+from interp.tokens import encode
 from interp.work import load_units, run_units
 
 if TYPE_CHECKING:
@@ -170,8 +171,7 @@ def decoding_study(
     found: Found = {}
     for name, each in ((TRAINED, model), (RANDOM, twin)):
         found |= keeper.decoded(name, keeper.activations(name, each, prompts, wanted, pool), tasks)
-    matrices = baselines_of(model, frame.assign(name=named["name"]), prompts, seed=seed)
-    found |= keeper.decoded(BASELINE, matrices, tasks)
+    found |= keeper.decoded(BASELINE, baselines_of(model, frame, prompts, seed=seed), tasks)
     chosen, taken = choose_sites(found, tasks)
     table = probe_table(chosen | found, tasks, seed=seed)
     tables = {"predictions": predictions_table(chosen.get((TRAINED, CHOSEN), {}), tasks, frame), "sites": taken}
@@ -192,7 +192,7 @@ def unmentioned_cities() -> pd.DataFrame:
 def _joined(places: pd.DataFrame, held_out: pd.DataFrame | None) -> tuple[pd.DataFrame, np.ndarray | None]:
     if held_out is None:
         return places.reset_index(drop=True), None
-    both = pd.concat([places, held_out], ignore_index=True, join="inner")
+    both = pd.concat([places, held_out], ignore_index=True)
     return both, np.arange(len(both)) >= len(places)
 
 
@@ -210,17 +210,18 @@ class _Keeper:
         self, store: Store | None, places: pd.DataFrame, test: np.ndarray | None, choices: dict[str, Any]
     ) -> None:
         self.store, self.choices = store, choices
-        self.inputs: dict[str, str] = {"places": sha256_table(places)}
-        if test is not None:
-            self.inputs["test"] = sha256_array(test)
+        self.places = {"places": sha256_table(places)} | ({} if test is None else {"test": sha256_array(test)})
+        self.inputs: dict[str, str] = dict(self.places)
 
     def activations(
         self, name: str, model: Model, prompts: Prompts, sites: list[str], pool: str
     ) -> dict[str, np.ndarray]:
         """Return site -> [place, d] of a model at the tokens of the names."""
-        from analyses.geospatial.run import reading_fingerprint
-
-        inputs = {"model": model.fingerprint, "reading": reading_fingerprint(model, prompts)}
+        encoded = encode(model, prompts.texts, spans=prompts.spans)  # tokenizer and BOS policy are no weights
+        arrays = {"ids": encoded.ids, "starts": encoded.starts, "span_mask": encoded.span_mask}
+        inputs = {"model": model.fingerprint, "dtype": str(model.dtype)}
+        inputs |= {part: sha256_array(np.asarray(array)) for part, array in arrays.items()}
+        key = make_key({"sites": sites, "pool": pool, "chunk": _CHUNK}, inputs, code_version=CODE_VERSION)
 
         def compute(unit: str) -> dict[str, np.ndarray]:
             part = slice(int(unit) * _CHUNK, (int(unit) + 1) * _CHUNK)
@@ -228,16 +229,17 @@ class _Keeper:
             return {site: np.asarray(acts[site]) for site in sites}
 
         units = [f"{i:05d}" for i in range(-(-len(prompts.texts) // _CHUNK))]
-        choices = {"sites": sites, "pool": pool, "template": prompts.template, "chunk": _CHUNK}
-        found = self._units(units, compute, f"activations of the {name} model", f"{name}/names", choices, inputs)
+        found = self._units(units, compute, f"activations of the {name} model", f"{name}/names", lambda _: key)
         return {site: np.concatenate([found[unit][site] for unit in units]) for site in sites}
 
     def decoded(self, condition: str, matrices: dict[str, np.ndarray], tasks: list[Task]) -> Found:
         """Return (condition, site) -> scheme -> what was decoded."""
-        n = max(len(task.scheme.rows) for task in tasks) if tasks else 0
-        x = {site: read_features(m, len(m), f"{condition} {site}") for site, m in matrices.items() if n}
+        x = {site: read_features(values, len(values), f"{condition} {site}") for site, values in matrices.items()}
         hashes = {site: sha256_array(values) for site, values in x.items()}
         self.inputs |= {f"{condition} {site}": value for site, value in hashes.items()}
+
+        def key_of(site: str) -> Key:
+            return make_key(self.choices, {**self.places, "x": hashes[site]}, code_version=CODE_VERSION)
 
         def compute(site: str) -> dict[str, np.ndarray]:
             arrays = {
@@ -247,17 +249,16 @@ class _Keeper:
             }
             return {"rows": np.array([len(x[site])]), **arrays}
 
-        found = self._units(list(x), compute, f"probes, {condition}", condition, self.choices, self.inputs)
+        found = self._units(list(x), compute, f"probes, {condition}", condition, key_of)
         return {(condition, site): _unpacked(found[site]) for site in x}
 
     def _units(
-        self, units: list[str], compute: Callable[[str], Any], desc: str, place: str, choices: Any, inputs: Any
+        self, units: list[str], compute: Callable[[str], Any], desc: str, place: str, key_of: Callable[[str], Key]
     ) -> dict[str, Any]:
         if self.store is None:
             return {unit: compute(unit) for unit in units}
-        key = make_key(choices, dict(inputs), code_version=CODE_VERSION)
         options: dict[str, Any] = {
-            "store": self.store, "key_of": lambda _: key,
+            "store": self.store, "key_of": key_of,
             "name_of": lambda unit: f"geospatial/decoding/{place}/{unit}.safetensors".replace(" ", "-"),
         }  # fmt: skip
         run_units(units, compute, desc=desc, **options)
