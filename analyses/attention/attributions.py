@@ -165,7 +165,13 @@ def _attributed(
     made = values.sum(dim=(1, 2))
     act = sae.encode(z.flatten(1)).gather(1, latent[:, None])[:, 0]
     table = pd.DataFrame(events, columns=["row", "pos", "latent"])
-    numbers = {"activation": act, "pre_activation": pre, "attributed": made, "bias": bias, "residual": pre - made - bias}
+    numbers = {
+        "activation": act,
+        "pre_activation": pre,
+        "attributed": made,
+        "bias": bias,
+        "residual": pre - made - bias,
+    }
     return table.assign(**{k: x.detach().cpu().numpy() for k, x in numbers.items()}), values.detach().cpu().numpy()
 
 

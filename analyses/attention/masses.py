@@ -146,5 +146,3 @@ def by_row(events: LatentEvents, values: np.ndarray, n_rows: int, n_latents: int
     flat = events.row * n_latents + events.latent
     out = np.stack([np.bincount(flat, values[:, j], minlength=n_rows * n_latents) for j in range(k)], axis=1)
     return out.reshape(n_rows, n_latents, k)
-
-

@@ -58,7 +58,9 @@ def write_out(model: Model, layer: int, z: Tensor, *, bias: bool = True) -> Tens
     out = []
     for start in range(0, len(z), _BATCH):
         part = z[start : start + _BATCH]
-        out.append(_run(model, len(part), f"attn_out.{layer}", {f"z.{layer}": lambda r, part=part: part[:, None].to(r)}))
+        out.append(
+            _run(model, len(part), f"attn_out.{layer}", {f"z.{layer}": lambda r, part=part: part[:, None].to(r)})
+        )
     made = torch.cat(out)
     return made if bias else made - write_out(model, layer, torch.zeros(1, z.shape[1]))
 

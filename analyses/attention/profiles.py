@@ -71,9 +71,7 @@ def relation_profile(
     return pd.concat(parts, ignore_index=True)
 
 
-def head_profile(
-    found: HeadMass, layer: int, *, seed: int, n_boot: int, twin: HeadMass | None = None
-) -> pd.DataFrame:
+def head_profile(found: HeadMass, layer: int, *, seed: int, n_boot: int, twin: HeadMass | None = None) -> pd.DataFrame:
     """Return the profile of the heads of a layer; columns as `relation_profile`."""
     n = np.full(found.mass.shape[1], found.n_queries.sum())
     table = _table(found.mass, found.available, n, HEAD, layer, seed, n_boot)

@@ -78,7 +78,7 @@ def choose_positions(rows: TokenRows, n: int, *, seed: int) -> np.ndarray:
 def resampled_activations(
     model: Model, saes: Mapping[int, SAE], rows: TokenRows, places: np.ndarray, windows: Sequence[int], *, seed: int
 ) -> dict[int, np.ndarray]:
-    """Return the activations of each SAE at the places, float32 [1 + window, place, latent]; first of the whole text."""
+    """Return activations of each SAE at the places, float32 [1 + window, place, latent]; first of the whole text."""
     rng = np.random.default_rng(seed)
     pool = rows.ids[rows.content]
     variants = [rows.ids[places[:, 0]], *(_resampled(rows, places, w, pool, rng) for w in windows)]

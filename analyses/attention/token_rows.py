@@ -95,14 +95,14 @@ def ordinary_ids(model: Model) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Repeats:
-    """Random rows whose second part repeats the first, and controls that stand in the same places."""
+    """Random rows in which one segment comes again and again, and controls that repeat nothing."""
 
     repeated: TokenRows
-    """BOS, some random tokens, a random segment and the same segment again."""
+    """BOS, some random tokens, then a random segment over and over."""
     fresh: TokenRows
-    """The second time other tokens, none of which stood before."""
+    """The same up to the end of the first segment, then other tokens, each once."""
     start: np.ndarray
-    """int64 [row]: where the first copy begins."""
+    """int64 [row]: where the segment begins."""
     period: np.ndarray
     """int64 [row]: tokens of the segment."""
 
@@ -111,31 +111,26 @@ def random_repeats(model: Model, n: int, *, length: int, seed: int) -> Repeats:
     """Return `n` rows of `length` tokens: random period and offset, so that no head can pass by counting positions.
 
     Raises:
-        InvalidInput: a length below 16 or beyond the context, or too few tokens for rows without chance repeats.
+        InvalidInput: rows would be shorter than 16 tokens: a short context, or too few tokens to draw each once.
     """
     pool = ordinary_ids(model)
-    length = min(length, model.n_ctx, len(pool))
+    length = min(length, model.n_ctx, len(pool) + 1)
     if length < 16:
         raise InvalidInput(f"repeats need rows of at least 16 tokens; {model.name} gives {length}.")
     rng = np.random.default_rng(seed)
     body = length - 1
-    period = rng.integers(body // 4, body // 2 - 1, size=n)
+    period = rng.integers(body // 4, body // 2, size=n)
     start = 1 + np.array([rng.integers(0, body - 2 * p + 1) for p in period])
     drawn = np.stack([rng.permutation(pool)[:body] for _ in range(n)])
-    front = bos_column(model, drawn)
-    fresh = np.column_stack([front, drawn])
+    fresh = np.column_stack([bos_column(model, drawn), drawn])
     repeated = fresh.copy()
     for row, at, p in zip(repeated, start, period, strict=True):
-        row[at + p : at + 2 * p] = row[at : at + p]
-        row[at + 2 * p :] = pool[0]
-    used = np.arange(length) < (start + 2 * period)[:, None]
-    special = ~used
-    special[:, 0] |= model.bos == "always"
+        row[at:] = np.resize(row[at : at + p], length - at)
+    mask = np.ones_like(fresh, dtype=bool)
+    special = np.zeros_like(mask)
+    special[:, 0] = True  # without a BOS the first token has no context, and is left out all the same
     word = np.broadcast_to(np.arange(length), fresh.shape)
-    wanted = int(used.sum(axis=1).max())
-    kept = [np.ascontiguousarray(x[:, :wanted]) for x in (used, special, word)]
-    made = [TokenRows(x[:, :wanted] * kept[0], *kept) for x in (repeated, fresh)]
-    return Repeats(made[0], made[1], start, period)
+    return Repeats(TokenRows(repeated, mask, special, word), TokenRows(fresh, mask, special, word), start, period)
 
 
 def bos_column(model: Model, drawn: np.ndarray) -> np.ndarray:
@@ -144,3 +139,15 @@ def bos_column(model: Model, drawn: np.ndarray) -> np.ndarray:
     if bos is not None and model.bos in ("always", "tokenizer"):
         return np.full(len(drawn), bos)
     return np.roll(drawn[:, 0], 1)
+
+
+def joined(first: TokenRows, second: TokenRows) -> TokenRows:
+    """Return the rows of both, padded to one length."""
+    width = max(first.ids.shape[1], second.ids.shape[1])
+    fills = {"ids": 0, "mask": False, "special": True, "word": 0}
+
+    def wide(rows: TokenRows, name: str) -> np.ndarray:
+        x = getattr(rows, name)
+        return np.pad(x, ((0, 0), (0, width - x.shape[1])), constant_values=fills[name])
+
+    return TokenRows(*(np.concatenate([wide(first, name), wide(second, name)]) for name in fills))

@@ -28,7 +28,7 @@ from interp.models import Model, load_model
 if TYPE_CHECKING:
     from interp.sae import SAE
 
-N_CTX, N_HEADS, N_TOPICS, N_EXTRA = 48, 6, 4, 6
+N_CTX, N_HEADS, N_TOPICS, N_EXTRA = 48, 6, 3, 6
 CLASSES = {
     "numbers": "one two three four five six".split(),
     "days": "monday tuesday wednesday thursday friday saturday".split(),
