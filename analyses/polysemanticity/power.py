@@ -12,7 +12,7 @@ from analyses.polysemanticity.concepts import AuditConfig
 from analyses.polysemanticity.sampling import checked_activations, strongest_tokens
 from analyses.polysemanticity.verdicts import MONO, POLY, UNDECIDED, audit_units
 from interp.errors import InvalidInput
-from interp.sae.density import wilson
+from interp.stats.intervals import wilson_interval
 
 RATIOS, COUNTS = (1.0, 0.5, 0.25, 0.125), (2, 3, 5)
 MAX_TOGETHER = 0.2  # cosine over texts above which two sources may mean the same
@@ -28,6 +28,7 @@ def audit_sensitivity(
     ratios: Sequence[float] = RATIOS,
     n_concepts: Sequence[int] = COUNTS,
     n_mixtures: int = 30,
+    decisive: Sequence[str] | None = None,
     config: AuditConfig | None = None,
 ) -> pd.DataFrame:
     """Return how often the audit calls planted mixtures polysemantic, and single units.
@@ -38,7 +39,7 @@ def audit_sensitivity(
     what the first half missed).
 
     Args:
-        activations, views, text_index: as `audit_units`; views that depend on the unit cannot be given.
+        activations, views, text_index, decisive: as `audit_units`; views that depend on the unit cannot be given.
         units: columns that mean one thing, where that is known; then nothing is chosen and all texts are used.
         ratios: strength of each concept as a share of that of the one before.
         n_concepts: concepts of a mixture.
@@ -53,12 +54,17 @@ def audit_sensitivity(
     """
     config = replace(config or AuditConfig(), n_boot=0)
     values, text_index = np.maximum(checked_activations(activations), 0), np.asarray(text_index)
-    if not all(0 < r <= 1 for r in ratios) or min(n_concepts) < 2 or any(callable(v) for v in views.values()):
+    if (
+        not all(0 < r <= 1 for r in ratios)
+        or min(n_concepts) < 2
+        or not all(isinstance(v, np.ndarray) for v in views.values())
+    ):
         raise InvalidInput("ratios lie in (0, 1], mixtures have 2 concepts or more, and views are arrays.")
     rows = np.ones(len(values), dtype=bool)
     if units is None:
         rows = text_index % 2 == 1
-        chosen = audit_units(values[~rows], _part(views, ~rows), text_index=text_index[~rows], config=config).table
+        half = {"text_index": text_index[~rows], "decisive": decisive, "config": config}
+        chosen = audit_units(values[~rows], _part(views, ~rows), **half).table
         units = np.flatnonzero((chosen["verdict"] == MONO).to_numpy()).tolist()
     sources = values[np.ix_(rows, np.asarray(units, dtype=np.int64))].astype(np.float64)
     sources = sources[:, sources.max(axis=0, initial=0) > 0]
@@ -69,7 +75,8 @@ def audit_sensitivity(
     verdicts = np.array([], dtype=object)
     if kinds:
         mixed = np.concatenate(list(made.values()), axis=1)
-        audited = audit_units(mixed, _part(views, rows), text_index=text_index[rows], config=config)
+        half = {"text_index": text_index[rows], "decisive": decisive, "config": config}
+        audited = audit_units(mixed, _part(views, rows), **half)
         verdicts = audited.table["verdict"].to_numpy()
     return pd.DataFrame([_row(case, kinds, verdicts, sources.shape[1], config.seed) for case in cases])
 
@@ -102,7 +109,7 @@ def _row(case: tuple[int, float], kinds: list, verdicts: np.ndarray, n_sources: 
     mine = np.array([kind == case for kind in kinds], dtype=bool)
     found = verdicts[mine]
     n, detected = len(found), int((found == POLY).sum())
-    low, high = wilson(detected, n) if n else (np.nan, np.nan)
+    low, high = wilson_interval(detected, n) if n else (np.nan, np.nan)
     return {
         "n_concepts": case[0], "ratio": case[1], "n": n, "detected": detected,
         "rate": detected / n if n else np.nan, "ci_low": low, "ci_high": high,

@@ -27,9 +27,9 @@ import torch
 
 from interp.errors import InvalidInput
 from interp.sae.coder import SAE
-from interp.sae.density import wilson
 from interp.sae.labels import Split, best_coordinates, enough, halve, probe_scores
 from interp.sae.rival import calibrated
+from interp.stats.intervals import wilson_interval
 from interp.stats.logistic import fit_logistic
 
 RIDGE = 1e-2
@@ -125,7 +125,7 @@ def _of_label(
     missed = known[(latents[known][:, main] > 0).sum(axis=1) == 0]
     without = rows[split.train][~y[split.train]].mean(axis=0)
     by = _absorbers(sae, latents[missed], (rows[missed] - without) @ direction, direction, criteria)
-    low, high = wilson(len(by), len(known))
+    low, high = wilson_interval(len(by), len(known))
     found, times = np.unique(by, return_counts=True)
     return out | {
         "missed_share": len(missed) / len(known), "absorbed_share": len(by) / len(known), "ci_low": low,

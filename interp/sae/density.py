@@ -13,7 +13,6 @@ from interp.sae.coder import SAE
 DENSE = 0.1
 """A latent that is on for more than this share of the rows is dense."""
 BINS_PER_DECADE = 4
-Z_95 = 1.959963984540054
 
 
 def latent_density(sae: SAE, activations: Activations) -> np.ndarray:
@@ -69,17 +68,3 @@ def density_histogram(density: np.ndarray, *, n_rows: int) -> pd.DataFrame:
     counts = np.histogram(found, edges)[0]
     shown = np.where(edges == edges[1], floor, edges)
     return pd.DataFrame({"low": shown[:-1], "high": shown[1:], "n_latents": counts, "share": counts / len(found)})
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of hits / n, NaN for n = 0.
-
-    Reference: Wilson 1927.
-    """
-    if n == 0:
-        return float("nan"), float("nan")
-    share, scale = hits / n, 1 + Z_95**2 / n
-    middle = share + Z_95**2 / (2 * n)
-    half = Z_95 * float(np.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2)))
-    low, high = (middle - half) / scale, (middle + half) / scale
-    return (0.0 if hits == 0 else low), (1.0 if hits == n else high)

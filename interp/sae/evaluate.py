@@ -14,10 +14,11 @@ import pandas as pd
 from interp.errors import InvalidInput
 from interp.sae.activation_rows import Activations, PoissonWeights, chunks, percentile_interval
 from interp.sae.coder import SAE
-from interp.sae.density import density_shares, wilson
+from interp.sae.density import density_shares
 from interp.sae.fidelity import FidelitySums
 from interp.sae.rival import calibrated
 from interp.sae.shape import encoder_decoder_cosine, nearest_cosine
+from interp.stats.intervals import wilson_interval
 
 COLUMNS = (
     "metric", "value", "ci_low", "ci_high", "null_mean_predictor", "null_random_sae", "n", "n_latents",
@@ -118,7 +119,7 @@ def _share_metrics(
     density = on / n
     ours, theirs = density_shares(density), density_shares(rival_on / n)
     alive = density[density > 0]
-    intervals = {name: wilson(round(ours[name] * len(on)), len(on)) for name in ("dead_share", "dense_share")}
+    intervals = {name: wilson_interval(round(ours[name] * len(on)), len(on)) for name in ("dead_share", "dense_share")}
     intervals["density_median"] = percentile_interval(_resampled(alive, np.median, n_boot, rng), confidence)
     return [
         _row(name, [value], intervals[name], (np.nan, theirs[name]), "latents", "no latent is on")

@@ -12,8 +12,9 @@ import torch
 from interp.errors import InvalidInput
 from interp.sae.activation_rows import CHUNK, PoissonWeights, percentile_interval
 from interp.sae.coder import SAE
-from interp.sae.density import density_shares, wilson
+from interp.sae.density import density_shares
 from interp.sae.fidelity import FidelitySums
+from interp.stats.intervals import wilson_interval
 
 
 def evaluate_transcoder(
@@ -60,7 +61,7 @@ def evaluate_transcoder(
     ]
     dead = density_shares(on / len(x))["dead_share"]
     nothing = {"null_mean_predictor": float("nan"), "null_linear": float("nan")}
-    table.append({**_estimate("dead_share", dead, wilson(round(dead * len(on)), len(on))), **nothing})
+    table.append({**_estimate("dead_share", dead, wilson_interval(round(dead * len(on)), len(on))), **nothing})
     return pd.DataFrame(table).assign(n=len(x), seed=seed, n_boot=n_boot)
 
 

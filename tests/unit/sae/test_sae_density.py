@@ -7,7 +7,8 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from interp.errors import InvalidInput
-from interp.sae.density import density_histogram, density_shares, wilson
+from interp.sae.density import density_histogram, density_shares
+from interp.stats.intervals import wilson_interval
 
 N = 1000
 DENSITY = np.array([0, 0, 0.001, 0.001, 0.01, 0.1, 0.5, 1.0])
@@ -48,4 +49,4 @@ def test_shares_count_dead_and_dense():
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 9), (3, 10), (10, 10), (471, 2048)])
 def test_wilson_interval_equals_statsmodels(hits, n):
-    np.testing.assert_allclose(wilson(hits, n), proportion_confint(hits, n, method="wilson"), atol=1e-12)
+    np.testing.assert_allclose(wilson_interval(hits, n), proportion_confint(hits, n, method="wilson"), atol=1e-12)
