@@ -176,7 +176,7 @@ def decoding_study(
     table = probe_table(chosen | found, tasks, seed=seed)
     tables = {"predictions": predictions_table(chosen.get((TRAINED, CHOSEN), {}), tasks, frame), "sites": taken}
     key = make_key({**choices, "n_boot": n_boot}, keeper.inputs, code_version=CODE_VERSION)
-    about = provenance(key, seed=seed, analysis="geospatial.decoding", model=model.name, sites=wanted,
+    about = provenance(key, seed=seed, analysis="geospatial.decoding", model=model.name, sites=wanted, config=choices,
                        gives_region=prompts.gives_region, n_places=len(places))  # fmt: skip
     return Result("geospatial.decoding", table, tables, about, VIEW, _notes(prompts))
 
