@@ -33,7 +33,9 @@ def plot(result: Result) -> Figure:
 
 
 def decoding_figures(result: Result) -> dict[str, Figure]:
-    """Return the figures of the study: by layer, by way of holding out, and maps of guessed positions."""
+    """Return the figures of the study, by layer, by way of holding out, and maps; none where nothing was decoded."""
+    if not len(_ok(result.table)):
+        return {}
     out = {"decoding_layers": layer_figure(result), "decoding_schemes": scheme_figure(result)}
     if len(result.tables["predictions"]):
         out["decoding_map"] = guess_map(result)
