@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,9 +29,23 @@ from interp.errors import InvalidInput
 from interp.stats.seeds import check_seed
 
 ONE, SEVERAL, UNSELECTIVE, UNCLEAR = "one", "several", "like any text", "unclear"
-UnitView = Callable[[int, np.ndarray], np.ndarray]
-View = np.ndarray | UnitView
-"""An array with a row a token, or a function of a unit and rows that returns vectors for this unit."""
+
+
+class PairView(NamedTuple):
+    """A view of where a unit points at each token, such as the token that a head reads.
+
+    values: int classes [n] or float vectors [n, d] of what can be pointed at.
+    of_unit: int64 [n_tokens, n_units], rows of `values`.
+    background: int64 [n_tokens], rows of `values` for a unit that points anywhere.
+    """
+
+    values: np.ndarray
+    of_unit: np.ndarray
+    background: np.ndarray
+
+
+View = np.ndarray | PairView | Callable[[int, np.ndarray], np.ndarray]
+"""An array with a row a token, a `PairView`, or a function of a unit and rows that returns vectors for this unit."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +89,17 @@ def concept_clusters(
 
     Args:
         examples: from `sample_activation_intervals`.
-        views: name -> array with a row a token (vectors, or int classes, -1 for none), or function of a unit and rows.
+        views: name -> array with a row a token (vectors, or int classes, -1 for none), `PairView`, or function of a
+            unit and rows.
         background: int [n], rows of random tokens, one a text, in random order: the first `n_background` are what
             examples are compared with, and random sets of them all stand in for the examples in the null.
         names: text of each token, for the column `clusters`.
 
     Returns:
         unit, view, K, K_low, K_high (95 %, bootstrap over examples), K_eff, share (of the examples in clusters that
-        count), tau, q, b, alike (mean likeness of two examples) with null_mean, null_sd and p (random tokens in their
-        place, n_null sets), replication (adjusted Rand index between halves), says, clusters, n (examples), n_boot,
-        n_null, seed, status.
+        count), tau (the cut), near and background (q and b of `Groups`), alike (mean likeness of two examples) with
+        null_mean, null_sd and p (random tokens in their place, n_null sets), replication (adjusted
+        Rand index between halves), says, clusters, n (examples), n_boot, n_null, seed, status.
 
     Raises:
         InvalidInput: no views, or rows that a view does not have.
@@ -104,8 +120,8 @@ def concept_clusters(
 
 
 _COLUMNS = [
-    "K", "K_low", "K_high", "K_eff", "share", "tau", "q", "b", "alike", "null_mean", "null_sd", "p", "replication",
-    "says", "clusters", "n", "status",
+    "K", "K_low", "K_high", "K_eff", "share", "tau", "near", "background", "alike", "null_mean", "null_sd", "p",
+    "replication", "says", "clusters", "n", "status",
 ]  # fmt: skip
 
 
@@ -113,18 +129,20 @@ class _Prepared:
     """A view ready to be asked: its centred rows, and what random tokens look like in it."""
 
     def __init__(self, name: str, view: View, background: np.ndarray, config: AuditConfig) -> None:
-        self.name, self.view, self.background, self.config = name, view, background, config
-        self.rows = np.empty(0) if callable(view) else centred_rows(np.asarray(view), background)
-        self._nulls = lru_cache(maxsize=None)(lambda n: _null_of(self.rows[background], n, config))
+        self.name, self.view, self.config = name, view, config
+        self.background = view.background[background] if isinstance(view, PairView) else background
+        values = view.values if isinstance(view, PairView) else view
+        self.rows = np.empty(0) if callable(values) else centred_rows(np.asarray(values), self.background)
+        self._nulls = lru_cache(maxsize=None)(lambda n: _null_of(self.rows[self.background], n, config))
 
     def of_unit(self, unit: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the examples, the background, and the null likenesses of as many random tokens."""
-        few = self.config.n_background
-        if not callable(self.view):
-            return self.rows[at], self.rows[self.background[:few]], self._nulls(len(at))
-        n = len(self.background)
-        both = centred_rows(self.view(unit, np.concatenate([self.background, at])), np.arange(n))
-        return both[n:], both[:few], _null_of(both[:n], len(at), self.config)
+        few, n = self.config.n_background, len(self.background)
+        if callable(self.view):
+            both = centred_rows(self.view(unit, np.concatenate([self.background, at])), np.arange(n))
+            return both[n:], both[:few], _null_of(both[:n], len(at), self.config)
+        here = self.view.of_unit[at, unit] if isinstance(self.view, PairView) else at
+        return self.rows[here], self.rows[self.background[:few]], self._nulls(len(at))
 
 
 def _null_of(background: np.ndarray, n: int, config: AuditConfig) -> np.ndarray:
@@ -149,7 +167,7 @@ def _of_view(view: _Prepared, unit: int, at: np.ndarray, rng, config: AuditConfi
     share = float((groups.labels >= 0).mean())
     return {
         "K": groups.K, "K_low": low, "K_high": high, "K_eff": groups.K_eff, "share": share, "tau": groups.tau,
-        "q": groups.q, "b": b, "alike": alike, "null_mean": null.mean() if len(null) else np.nan,
+        "near": groups.q, "background": b, "alike": alike, "null_mean": null.mean() if len(null) else np.nan,
         "null_sd": null.std(ddof=1) if len(null) > 1 else np.nan, "p": p if len(null) else np.nan,
         "replication": again, "says": _says(groups.K, share, p, again, config),
         "clusters": "" if names is None else _described(groups, at, names), "n": len(at), "status": "ok",

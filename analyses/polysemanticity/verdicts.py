@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 
-from analyses.polysemanticity.concepts import ONE, SEVERAL, UNSELECTIVE, AuditConfig, View, concept_clusters
+from analyses.polysemanticity.concepts import ONE, SEVERAL, UNSELECTIVE, AuditConfig, PairView, View, concept_clusters
 from analyses.polysemanticity.sampling import (
     checked_activations,
     sample_activation_intervals,
@@ -29,19 +29,22 @@ def audit_units(
     text_index: np.ndarray,
     units: Sequence[str] | None = None,
     tokens: Sequence[str] | np.ndarray | None = None,
+    decisive: Sequence[str] | None = None,
     config: AuditConfig | None = None,
 ) -> Result:
     """Return a verdict on each unit.
 
     Examples are drawn evenly over the activation intervals of a unit, one a text, and clustered in every view.
-    Monosemantic: a view says "one". Polysemantic: none does, and a view says "several". Else undecided.
+    Monosemantic: a view says "one". Polysemantic: none does, and a decisive view says "several". Else undecided.
 
     Args:
         activations: float [n_tokens, n_units]; only what is positive counts as on.
-        views: name -> array with a row a token, or function of a unit and rows; see `example_views`.
+        views: name -> array with a row a token, `PairView`, or function of a unit and rows; see `example_views`.
         text_index: int [n_tokens], ascending: the text of each token.
         units: names of the units; default their numbers.
         tokens: text of each token, for the description of clusters.
+        decisive: views that may say "several"; default all. In a view of classes synonyms are as far apart as any two
+            tokens, and one thing is followed by a comma or by a full stop, so such views are best left to say "one".
 
     Returns:
         Result "polysemanticity.audit": .table one row a unit: unit, verdict, reason, view (that decided), K, K_low,
@@ -55,6 +58,8 @@ def audit_units(
     values = checked_activations(activations)
     text_index = np.asarray(text_index)
     _check_views(views, len(values), units, values.shape[1])
+    if unknown := set(decisive or ()) - set(views):
+        raise InvalidInput(f"decisive views {sorted(unknown)} are none of the views {sorted(views)}.")
     examples = sample_activation_intervals(
         values, text_index=text_index, n_intervals=config.n_intervals, per_interval=config.per_interval,
         floor=config.floor, seed=config.seed,
@@ -64,7 +69,7 @@ def audit_units(
     top = top_examples(values, text_index=text_index, k=config.n_intervals * config.per_interval)
     count_only = replace(config, n_boot=0, n_null=0, n_splits=0)
     at_top = concept_clusters(top, views, background=background, config=count_only)
-    table = _verdicts(found, at_top, values, text_index, config)
+    table = _verdicts(found, at_top, values, text_index, frozenset(decisive or views), config)
     names = np.asarray(units if units is not None else [str(i) for i in range(values.shape[1])], dtype=object)
     tables = {"views": _named(found, names), "examples": _named(examples, names)}
     tables["examples"] = tables["examples"].assign(text=text_index[examples["row"].to_numpy()])
@@ -80,7 +85,12 @@ def draw_background(text_index: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def _verdicts(
-    found: pd.DataFrame, at_top: pd.DataFrame, values: np.ndarray, text_index: np.ndarray, config: AuditConfig
+    found: pd.DataFrame,
+    at_top: pd.DataFrame,
+    values: np.ndarray,
+    text_index: np.ndarray,
+    decisive: frozenset[str],
+    config: AuditConfig,
 ) -> pd.DataFrame:
     best, _ = strongest_tokens(values, text_index)
     most = best.max(axis=0)
@@ -90,14 +100,14 @@ def _verdicts(
     rows = []
     for unit in range(values.shape[1]):
         part = by_unit.get(unit)
-        rows.append({"unit": unit, **_verdict(part), "n_on": on[unit], "max": float(most[unit])})
+        rows.append({"unit": unit, **_verdict(part, decisive), "n_on": on[unit], "max": float(most[unit])})
         row = rows[-1]
         row["K_top"] = top.get((unit, row["view"]), -1) if row["view"] else -1
     columns = ["unit", "verdict", "reason", "view", "K", "K_low", "K_high", "K_top", "n", "n_on", "max", "status"]
     return pd.DataFrame(rows)[columns].assign(seed=config.seed)
 
 
-def _verdict(views: pd.DataFrame | None) -> dict[str, object]:
+def _verdict(views: pd.DataFrame | None, decisive: frozenset[str]) -> dict[str, object]:
     """Return verdict, reason, the view that decided and its numbers."""
     nothing = {"view": "", "K": -1, "K_low": np.nan, "K_high": np.nan}
     if views is None or (views["status"] != "ok").all():
@@ -105,11 +115,12 @@ def _verdict(views: pd.DataFrame | None) -> dict[str, object]:
         n = 0 if views is None else int(views["n"].iloc[0])
         return {"verdict": UNTESTED, "reason": status, **nothing, "n": n, "status": status}
     says, about = views["says"].to_numpy(), {"n": int(views["n"].iloc[0]), "status": "ok"}
-    for word, verdict in ((ONE, MONO), (SEVERAL, POLY)):
-        if (says == word).any():
-            chosen = views[says == word].sort_values("share", ascending=False, kind="stable").iloc[0]
+    several = (says == SEVERAL) & views["view"].isin(decisive).to_numpy()
+    for word, verdict, those in ((ONE, MONO, says == ONE), (SEVERAL, POLY, several)):
+        if those.any():
+            chosen = views[those].sort_values("share", ascending=False, kind="stable").iloc[0]
             kept = {name: chosen[name] for name in nothing}
-            reason = f"{word} in {', '.join(views['view'][says == word])}"
+            reason = f"{word} in {', '.join(views['view'][those])}"
             return {"verdict": verdict, "reason": reason, **kept, **about}
     alike = "clusters that do not hold, or are not found again"
     reason = "no more alike than random tokens" if (says == UNSELECTIVE).all() else alike
@@ -122,7 +133,8 @@ def _named(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
 
 def _check_views(views: Mapping[str, View], n: int, units: Sequence[str] | None, n_units: int) -> None:
     for name, view in views.items():
-        if not callable(view) and len(view) != n:
-            raise InvalidInput(f"view {name!r} has {len(view)} rows for {n} tokens; each token needs one.")
+        rows = len(view.of_unit) if isinstance(view, PairView) else n if callable(view) else len(view)
+        if rows != n:
+            raise InvalidInput(f"view {name!r} has {rows} rows for {n} tokens; each token needs one.")
     if units is not None and len(units) != n_units:
         raise InvalidInput(f"{len(units)} names for {n_units} units.")

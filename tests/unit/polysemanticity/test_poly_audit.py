@@ -61,8 +61,8 @@ def test_each_number_stands_in_the_table(views):
     result = audited(made, views, units=["a", "b"], tokens=tokens)
     assert result.table["unit"].tolist() == ["a", "b"]
     context = result.tables["views"].query("view == 'context'").iloc[0]
-    assert context["b"] < context["tau"] < context["q"]
-    assert context["tau"] == pytest.approx(context["b"] + 0.35 * (context["q"] - context["b"]))
+    assert context["background"] < context["tau"] < context["near"]
+    assert context["tau"] == pytest.approx(0.65 * context["background"] + 0.35 * context["near"])
     assert context["K_low"] <= 2 <= context["K_high"]
     assert context["clusters"].startswith(f"{round(context['n'] / 2)}"[:1])
     assert len(result.tables["examples"]) == result.table["n"].sum()
@@ -91,7 +91,7 @@ def test_a_view_may_depend_on_the_unit(views):
     ours = audit_units(made.activations, same, text_index=made.text_index, config=QUICK)
     plain = audit_units(made.activations, {"context": views["context"]}, text_index=made.text_index, config=QUICK)
     assert ours.table["verdict"].tolist() == plain.table["verdict"].tolist()
-    assert np.allclose(ours.tables["views"]["q"], plain.tables["views"]["q"])
+    assert np.allclose(ours.tables["views"]["near"], plain.tables["views"]["near"])
 
 
 def test_planted_mixtures_give_the_power(views):

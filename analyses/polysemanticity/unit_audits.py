@@ -1,0 +1,195 @@
+"""Audits of the neurons, heads and latents of a model, each beside random directions of the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from analyses.polysemanticity.alikeness import monosemanticity_score
+from analyses.polysemanticity.concepts import AuditConfig, PairView
+from analyses.polysemanticity.relations import RELATIONS, effective_relations
+from analyses.polysemanticity.sampling import strongest_tokens
+from analyses.polysemanticity.unit_readings import TextTokens, read_heads, read_latents, read_neurons, read_text_tokens
+from analyses.polysemanticity.unit_statistics import (
+    logit_weight_moments,
+    sparsity_statistics,
+    vocabulary_concentration,
+)
+from analyses.polysemanticity.verdicts import audit_units
+from interp.errors import InvalidInput
+from interp.result import Result
+
+if TYPE_CHECKING:
+    from interp.models import Model
+    from interp.sae import SAE
+
+NEURON, HEAD, LATENT, DIRECTION = "neuron", "head", "latent", "random direction"
+DECISIVE = ("context", "meaning")
+DECISIVE_OF_HEADS = ("meaning", "source meaning", "relation")
+
+
+def audit_neurons(
+    model: Model,
+    texts: Sequence[str],
+    *,
+    neurons: Sequence[tuple[int, int]] | None = None,
+    n: int = 200,
+    n_directions: int = 100,
+    seen: TextTokens | None = None,
+    config: AuditConfig | None = None,
+) -> Result:
+    """Return the verdicts on neurons, beside random directions of the same layers.
+
+    Args:
+        texts: cut to the context of the model.
+        neurons: (layer, neuron) pairs; default `n` of all, drawn at random (by the seed).
+        n_directions: random directions in the space of the same layers' neurons, spread over layers as the neurons.
+        seen: the tokens and views of the texts, where they are known already (for a twin: those of the model itself).
+        config: see `AuditConfig`.
+
+    Returns:
+        Result "polysemanticity.audit" as `audit_units`, with kind, layer and number of each unit, and columns of
+        evidence: ms, ms_null, ms_z (`monosemanticity_score` on texts), vocabulary (effective number of tokens),
+        firing_rate, gini (sparsity, no measure of concepts) and logit_kurtosis.
+
+    Raises:
+        InvalidInput: a neuron that the model does not have.
+    """
+    config = config or AuditConfig()
+    seen = seen or read_text_tokens(model, texts, seed=config.seed)
+    pairs = _chosen(neurons, model.n_layers, model.d_mlp, n, config.seed)
+    by_layer = {int(layer): pairs[pairs[:, 0] == layer, 1] for layer in np.unique(pairs[:, 0])}
+    own, random = read_neurons(model, texts, by_layer, seed=config.seed)
+    about = [(NEURON, layer, int(i)) for layer, chosen in by_layer.items() for i in chosen]
+    writes = np.concatenate(
+        [_numpy(model.bridge.blocks[layer].mlp.W_out)[chosen] for layer, chosen in by_layer.items()]
+    )
+    kurtosis = _kurtosis(model, writes)
+    theirs = [(DIRECTION, layer, i) for layer, chosen in by_layer.items() for i in range(len(chosen))]
+    kept = np.linspace(0, len(theirs) - 1, min(n_directions, len(theirs))).astype(np.int64)
+    about += [theirs[i] for i in kept]
+    own, kurtosis = np.concatenate([own, random[:, kept]], axis=1), np.append(kurtosis, np.full(len(kept), np.nan))
+    return _audited(own, seen, about, config, kurtosis)
+
+
+def audit_latents(
+    model: Model,
+    sae: SAE,
+    texts: Sequence[str],
+    *,
+    latents: Sequence[int] | None = None,
+    n: int = 200,
+    n_directions: int = 100,
+    seen: TextTokens | None = None,
+    config: AuditConfig | None = None,
+) -> Result:
+    """Return the verdicts on latents of an SAE, beside random directions that are on as often.
+
+    Arguments and result as `audit_neurons`; the random directions are those of `interp.sae.random_sae`.
+
+    Raises:
+        InvalidInput: a latent that the SAE does not have.
+    """
+    from interp.capturing import capture
+    from interp.sae import check_fit, random_sae
+
+    config, site = config or AuditConfig(), str(check_fit(model, sae).site)
+    seen = seen or read_text_tokens(model, texts, seed=config.seed)
+    given = None if latents is None else [(0, int(i)) for i in latents]
+    chosen = _chosen(given, 1, sae.config.d_sae, n, config.seed)[:, 1]
+    own = read_latents(model, sae, texts, chosen)
+    layer = int(site.partition(".")[2])
+    about = [(LATENT, layer, int(i)) for i in chosen]
+    writes = _numpy(sae.W_dec)[chosen]
+    kurtosis = _kurtosis(model, writes) if writes.shape[1] == model.d_model else np.full(len(chosen), np.nan)
+    if n_directions:
+        x = capture(model, texts, site, pool="none", max_length=model.n_ctx)[site]
+        random = random_sae(sae, x, seed=config.seed).encode(x)[:, :n_directions].cpu().numpy()
+        about += [(DIRECTION, layer, i) for i in range(random.shape[1])]
+        own, kurtosis = np.concatenate([own, random], axis=1), np.append(kurtosis, np.full(random.shape[1], np.nan))
+    return _audited(own, seen, about, config, kurtosis)
+
+
+def audit_heads(
+    model: Model, texts: Sequence[str], *, seen: TextTokens | None = None, config: AuditConfig | None = None
+) -> Result:
+    """Return the verdicts on all heads: is what a head moves most always of one kind?
+
+    An example is a pair of tokens: where the head writes, and where it reads from. Views: token and meaning of the
+    first, source token and source meaning of the second, and their relation (see `relation_classes`).
+
+    Returns:
+        As `audit_neurons`, with n_relations, the effective number of relations over all tokens, instead of the
+        evidence from weights.
+    """
+    config = config or AuditConfig()
+    seen = seen or read_text_tokens(model, texts, seed=config.seed)
+    heads = read_heads(model, texts, seed=config.seed)
+    names = np.arange(-1, len(RELATIONS))
+    views = {
+        "token": seen.views["token"],
+        "meaning": seen.views["meaning"],
+        "source token": PairView(seen.views["token"], heads.source, heads.random_source),
+        "source meaning": PairView(seen.views["meaning"], heads.source, heads.random_source),
+        "relation": PairView(names, heads.relation + 1, heads.random_relation + 1),
+    }
+    about = [(HEAD, layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
+    spread = effective_relations(heads.moved, heads.relation)
+    return _audited(heads.moved, seen, about, config, views=views, decisive=DECISIVE_OF_HEADS, n_relations=spread)
+
+
+def _audited(
+    values: np.ndarray, seen: TextTokens, about: list[tuple[str, int, int]], config: AuditConfig,
+    kurtosis: np.ndarray | None = None, views=None, decisive: Sequence[str] = DECISIVE, n_relations=None,
+) -> Result:  # fmt: skip
+    letter = {NEURON: "N", HEAD: "H", LATENT: "F", DIRECTION: "R"}
+    names = [f"L{layer}{letter[kind]}{i}" for kind, layer, i in about]
+    found = audit_units(
+        values, views or seen.views, text_index=seen.text_index, units=names, tokens=seen.tokens, decisive=decisive,
+        config=config,
+    )  # fmt: skip
+    kind, layer, number = zip(*about, strict=True)
+    table = found.table.assign(kind=kind, layer=layer, number=number)
+    table = table.loc[:, ["kind", "layer", "number", *found.table.columns]]
+    table = table.assign(**_evidence(values, seen, found.tables["examples"], table["unit"]))
+    extra = {"logit_kurtosis": kurtosis, "n_relations": n_relations}
+    table = table.assign(**{name: values for name, values in extra.items() if values is not None})
+    return Result("polysemanticity.audit", table, found.tables, {"config": asdict(config)})
+
+
+def _evidence(values: np.ndarray, seen: TextTokens, examples: pd.DataFrame, units: pd.Series) -> dict[str, np.ndarray]:
+    best, _ = strongest_tokens(values, seen.text_index)
+    counts = np.bincount(seen.text_index)
+    context = np.asarray(seen.views["context"], dtype=np.float64)
+    sums = np.add.reduceat(context, np.flatnonzero(np.diff(seen.text_index, prepend=-1)), axis=0)
+    score = monosemanticity_score(np.maximum(best, 0), sums / counts[counts > 0, None])
+    words = vocabulary_concentration(examples, np.asarray(seen.views["token"])).set_index("unit")["n_effective"]
+    sparsity = sparsity_statistics(values)
+    return {
+        "ms": score["ms"].to_numpy(), "ms_null": score["null_mean"].to_numpy(), "ms_z": score["z"].to_numpy(),
+        "vocabulary": words.reindex(units).to_numpy(), "firing_rate": sparsity["firing_rate"].to_numpy(),
+        "gini": sparsity["gini"].to_numpy(),
+    }  # fmt: skip
+
+
+def _chosen(given: Sequence[tuple[int, int]] | None, n_layers: int, width: int, n: int, seed: int) -> np.ndarray:
+    """Return (layer, number) pairs, int64 [n, 2], by layer; drawn at random where none are given."""
+    if given is None:
+        drawn = np.random.default_rng([seed, 4]).permutation(n_layers * width)[:n]
+        return np.stack(np.divmod(np.sort(drawn), width), axis=1)
+    pairs = np.array(sorted(set(given)), dtype=np.int64).reshape(-1, 2)
+    if len(pairs) == 0 or pairs.min() < 0 or (pairs >= [n_layers, width]).any():
+        raise InvalidInput(f"units lie in {n_layers} layer(s) of {width}, from 0; given {list(given)[:3]}.")
+    return pairs
+
+
+def _kurtosis(model: Model, writes: np.ndarray) -> np.ndarray:
+    return logit_weight_moments(writes, _numpy(model.bridge.W_U))["excess_kurtosis"].to_numpy()
+
+
+def _numpy(tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()

@@ -1,0 +1,196 @@
+"""Texts in, activations of units out: neurons, heads and latents of a model, and the views of the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from analyses.polysemanticity.example_views import (
+    context_words,
+    folded_tokens,
+    next_classes,
+    window_means,
+    word_vectors,
+)
+from analyses.polysemanticity.relations import relation_classes
+from interp.capturing import capture, stream
+from interp.tokens import Encoded, encode, find_tokenizer
+
+if TYPE_CHECKING:
+    from interp.models import Model
+    from interp.sae import SAE
+
+_FIRST = 8  # tokens of a text at which a head is not judged
+Reader = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class TextTokens:
+    """The ordinary tokens of some texts (no BOS, EOS or padding), end to end.
+
+    ids, text_index: int64 [n_tokens]. tokens: str [n_tokens]. views: name -> array with a row a token.
+    """
+
+    texts: tuple[str, ...]
+    ids: np.ndarray
+    text_index: np.ndarray
+    tokens: np.ndarray
+    views: Mapping[str, np.ndarray]
+
+
+def read_text_tokens(model: Model, texts: Sequence[str], *, window: int = 1, seed: int) -> TextTokens:
+    """Return the tokens of texts, cut to the context of the model, and their views.
+
+    Views: token (folded), context (words before it: TF-IDF, SVD), meaning (the model's own residual stream after its
+    first block, mean over the last `window` tokens: in one token synonyms are close) and next (the token after it).
+    """
+    encoded = encode(model, texts, max_length=model.n_ctx)
+    ordinary = ~encoded.special
+    ids = encoded.ids[ordinary]
+    text_index = np.repeat(np.arange(len(texts)), encoded.lengths)[ordinary]
+    names = np.array(find_tokenizer(model).convert_ids_to_tokens(ids.tolist()), dtype=object)
+    classes = folded_tokens(names)
+    early = capture(model, texts, "resid_post.0", pool="none", max_length=model.n_ctx)["resid_post.0"]
+    views = {
+        "token": classes,
+        "context": word_vectors(context_words(classes, text_index), seed=seed),
+        "meaning": window_means(early, text_index, window=window),
+        "next": next_classes(classes, text_index),
+    }
+    shown = np.array([str(name).lstrip("\u0120\u2581") for name in names], dtype=object)
+    return TextTokens(tuple(texts), ids, text_index, shown, views)
+
+
+def read_columns(model: Model, texts: Sequence[str], readers: Mapping[str, Reader]) -> dict[str, np.ndarray]:
+    """Return what each reader makes of its site, float32 [n_tokens, k], in the order of the ordinary tokens.
+
+    Only what the readers return is kept, so that a wide site may be read on many tokens.
+    """
+    encoded = encode(model, texts, max_length=model.n_ctx)
+    counts = np.add.reduceat((~encoded.special).astype(np.int64), encoded.starts[:-1])
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    out: dict[str, np.ndarray] = {}
+    for batch in stream(model, texts, list(readers), pool="none", max_length=model.n_ctx):
+        begins = offsets[batch.rows]
+        at = np.arange(batch.n_tokens.sum()) + np.repeat(
+            begins - (np.cumsum(batch.n_tokens) - batch.n_tokens), batch.n_tokens
+        )
+        for site, reader in readers.items():
+            made = reader(batch.values[site]).float().cpu().numpy()
+            out.setdefault(site, np.empty((offsets[-1], made.shape[1]), dtype=np.float32))[at] = made
+    return out
+
+
+def read_neurons(
+    model: Model, texts: Sequence[str], chosen: Mapping[int, np.ndarray], *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return activations of chosen neurons, and of as many random directions of the same layers.
+
+    Args:
+        chosen: layer -> neurons.
+        seed: of the directions: unit vectors in the space of the layer's neurons.
+
+    Returns:
+        Two float32 [n_tokens, n], layers in order: the side of each, up or down, that carries more of its squares
+        (a gated neuron has two), turned up, the other side set to 0.
+    """
+    rng = np.random.default_rng([seed, 2])
+    readers, n_chosen = {}, {}
+    for layer, neurons in chosen.items():
+        directions = rng.standard_normal((model.d_mlp, len(neurons)))
+        pick = np.zeros_like(directions)
+        pick[neurons, np.arange(len(neurons))] = 1.0
+        both = np.concatenate([pick, directions / np.linalg.norm(directions, axis=0)], axis=1)
+        projection = torch.as_tensor(both, dtype=torch.float32, device=model.device)
+        readers[f"mlp_post.{layer}"] = lambda x, P=projection: x.float() @ P
+        n_chosen[f"mlp_post.{layer}"] = len(neurons)
+    found = read_columns(model, texts, readers)
+    neurons, directions = zip(*(np.split(found[site], [n], axis=1) for site, n in n_chosen.items()), strict=True)
+    return stronger_side(np.concatenate(neurons, axis=1)), stronger_side(np.concatenate(directions, axis=1))
+
+
+def stronger_side(values: np.ndarray) -> np.ndarray:
+    """Return max(±a, 0), the sign of each column such that more of its sum of squares is kept."""
+    up = (np.maximum(values, 0) ** 2).sum(axis=0) >= (np.minimum(values, 0) ** 2).sum(axis=0)
+    return np.maximum(values * np.where(up, 1, -1).astype(values.dtype), 0)
+
+
+def read_latents(model: Model, sae: SAE, texts: Sequence[str], latents: np.ndarray) -> np.ndarray:
+    """Return activations of chosen latents where the SAE reads, float32 [n_tokens, n]."""
+    site, at = str(sae.config.site), torch.as_tensor(latents)
+    return read_columns(model, texts, {site: lambda x: sae.encode(x)[:, at.to(x.device)]})[site]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadReading:
+    """What each head moves most at each token, and from where; columns are heads, layer after layer.
+
+    moved: float32 [n_tokens, n_heads], the largest (A - A_even) ||v W_O|| over keys but BOS, 0 if none is above 0;
+        A_even is 1 / number of keys, BOS too. 0 for the first eight tokens of a text, where there is little to choose.
+    source: int64, row of that key. relation: int64, see `relation_classes`.
+    random_source, random_relation: [n_tokens], of a key drawn evenly: what uniform attention would read.
+    """
+
+    moved: np.ndarray
+    source: np.ndarray
+    relation: np.ndarray
+    random_source: np.ndarray
+    random_relation: np.ndarray
+
+
+def read_heads(model: Model, texts: Sequence[str], *, seed: int) -> HeadReading:
+    """Return what all heads move on texts."""
+    encoded = encode(model, texts, max_length=model.n_ctx)
+    ordinary = ~encoded.special
+    row_of = np.cumsum(ordinary) - 1
+    n, n_heads = int(ordinary.sum()), model.n_layers * model.n_heads
+    moved, source = np.zeros((n, n_heads), dtype=np.float32), np.zeros((n, n_heads), dtype=np.int64)
+    sites = [f"{kind}.{layer}" for layer in range(model.n_layers) for kind in ("pattern", "v")]
+    mixes = [_write_gram(model, layer) for layer in range(model.n_layers)]
+    for batch in stream(model, texts, sites, pool="none", include_special=True, max_length=model.n_ctx):
+        for layer in range(model.n_layers):
+            norms = _value_norms(batch.values[f"v.{layer}"], mixes[layer], model.n_kv_heads)
+            columns = slice(layer * model.n_heads, (layer + 1) * model.n_heads)
+            _fill(moved[:, columns], source[:, columns], batch, layer, norms, encoded, row_of)
+    text = np.repeat(np.arange(len(texts)), encoded.lengths)[ordinary]
+    first = np.searchsorted(text, text)
+    ids, here = encoded.ids[ordinary], np.arange(n)
+    drawn = first + np.random.default_rng([seed, 3]).integers(here - first + 1)
+    relation = np.stack([relation_classes(ids, here, source[:, h], first) for h in range(n_heads)], axis=1)
+    return HeadReading(moved, source, relation, drawn, relation_classes(ids, here, drawn, first))
+
+
+def _write_gram(model: Model, layer: int) -> torch.Tensor:
+    """Return W_O W_O' of each head, [n_heads, d_head, d_head]: ||v W_O||² = v W_O W_O' v'."""
+    W_O = model.bridge.blocks[layer].attn.W_O.detach().float()
+    return W_O @ W_O.transpose(1, 2)
+
+
+def _value_norms(v: torch.Tensor, gram: torch.Tensor, n_kv_heads: int) -> torch.Tensor:
+    """Return ||v W_O|| of each token and head, [n_tokens, n_heads]; query heads share values in order."""
+    n_heads, d_head, _ = gram.shape
+    values = v.float().reshape(len(v), n_kv_heads, d_head).repeat_interleave(n_heads // n_kv_heads, dim=1)
+    return torch.einsum("thd,hde,the->th", values, gram, values).clamp_min(0).sqrt()
+
+
+def _fill(
+    moved: np.ndarray, source: np.ndarray, batch, layer: int, norms: torch.Tensor, encoded: Encoded, row_of: np.ndarray
+) -> None:
+    start = 0
+    for text, pattern in zip(batch.rows, batch.values[f"pattern.{layer}"], strict=True):
+        n = pattern.shape[-1]
+        places = np.arange(encoded.starts[text], encoded.starts[text] + n)
+        plain = ~encoded.special[places]
+        even = 1.0 / torch.arange(1, n + 1, device=pattern.device)
+        weight = (pattern.float() - even[:, None]).clamp_min(0) * norms[start : start + n].T[:, None, :]
+        kept = torch.as_tensor(np.flatnonzero(plain), device=weight.device)
+        most, key = weight[:, kept][:, :, kept].max(dim=-1)
+        most[:, :_FIRST] = 0
+        rows = row_of[places[plain]]
+        moved[rows] = most.T.cpu().numpy()
+        source[rows] = rows[key.T.cpu().numpy()]
+        start += n
