@@ -22,6 +22,7 @@ ALIASES = {
     "population": ("population", "pop", "inhabitants"),
 }
 _LIMIT = {"lat": 90.0, "lon": 180.0}
+_LISTED = 5  # rows that a message numbers
 
 
 def _plain(column: object) -> str:
@@ -78,21 +79,25 @@ def degrees(values: Any, role: str, names: Sequence[str], other: Any = None) -> 
     out = np.asarray(numeric, dtype=np.float64)
     bad = ~np.isfinite(out)
     if bad.any():
-        raise InvalidInput(
-            _row(int(np.flatnonzero(bad)[0]), names, role, values, "is not a number of degrees") + _comma(values)
-        )
+        raise InvalidInput(_row(bad, names, role, values, "is not a number of degrees") + _comma(values))
     outside = np.abs(out) > _LIMIT[role]
     if outside.any():
-        at = int(np.flatnonzero(outside)[0])
-        message = _row(at, names, role, values, f"is outside [-{_LIMIT[role]:g}, {_LIMIT[role]:g}]")
-        raise InvalidInput(message + _range_hint(role, float(out[at]), other) + f" ({int(outside.sum())} such rows.)")
+        message = _row(outside, names, role, values, f"is outside [-{_LIMIT[role]:g}, {_LIMIT[role]:g}]")
+        raise InvalidInput(message + _range_hint(role, float(out[outside.argmax()]), other))
     return out
 
 
-def _row(at: int, names: Sequence[str], role: str, values: Any, problem: str) -> str:
+def _row(bad: np.ndarray, names: Sequence[str], role: str, values: Any, problem: str) -> str:
+    at = int(bad.argmax())
     value = values.iloc[at]
     shown = repr(value) if isinstance(value, str) else str(value)
-    return f"Row {at + 1} ({names[at]!r}): {role} = {shown} {problem}."
+    return f"Row {at + 1} ({names[at]!r}): {role} = {shown} {problem}. {such(np.flatnonzero(bad) + 1)}"
+
+
+def such(numbers: Sequence[int] | np.ndarray, what: str = "row") -> str:
+    """Return how many rows (or lines) have a fault, and the first of them: "3 such rows: 2, 5, 9."."""
+    listed = ", ".join(str(n) for n in numbers[:_LISTED]) + (", .." if len(numbers) > _LISTED else "")
+    return f"{len(numbers):,} such {what}{'' if len(numbers) == 1 else 's'}: {listed}."
 
 
 def _comma(values: Any) -> str:
@@ -118,16 +123,16 @@ def names_of(values: Any) -> list[str]:
     Raises:
         InvalidInput: a name is missing or blank.
     """
-    missing = values.isna().to_numpy()
-    if missing.any():
-        at = int(np.flatnonzero(missing)[0])
+    missing = np.flatnonzero(values.isna().to_numpy())
+    if missing.size:
         raise InvalidInput(
-            f"Row {at + 1} has no name ({int(missing.sum())} such rows). If a reader turned 'NA' or 'None' into "
+            f"Row {missing[0] + 1} has no name. {such(missing + 1)} If a reader turned 'NA' or 'None' into "
             "missing, read the file with keep_default_na=False, or give its path to load_places."
         )
     text = [str(v).strip() for v in values]
-    if "" in text:
-        raise InvalidInput(f"Row {text.index('') + 1} has a blank name; name it or drop it.")
+    blank = np.flatnonzero([not name for name in text])
+    if blank.size:
+        raise InvalidInput(f"Row {blank[0] + 1} has a blank name; name it or drop it. {such(blank + 1)}")
     return text
 
 
@@ -141,7 +146,7 @@ def numbers(values: Any, role: str, names: Sequence[str]) -> np.ndarray:
     out = np.array(pd.to_numeric(values.where(~blank), errors="coerce"), dtype=np.float64)
     bad = ~blank & ~(out >= 0)
     if bad.any():
-        raise InvalidInput(_row(int(np.flatnonzero(bad)[0]), names, role, values, "is not a count"))
+        raise InvalidInput(_row(bad, names, role, values, "is not a count"))
     return out
 
 

@@ -11,9 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from analyses.geospatial.place_columns import ALIASES
+from analyses.geospatial.place_columns import ALIASES, such
 from interp.errors import CorruptArtifact, InvalidInput, nearest
 
 _TEXT = {".csv": ",;\t", ".tsv": "\t", ".tab": "\t", ".txt": "\t,;"}
@@ -49,10 +50,22 @@ def read_file(path: Path) -> pd.DataFrame:
 
 
 def _text(path: Path) -> str:
+    raw = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path.name} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
+        lines = [number for number, line in enumerate(raw.split(b"\n"), 1) if not _is_utf8(line)]
+        raise InvalidInput(
+            f"{path.name} is not UTF-8 (byte {error.start}); save it as UTF-8. {such(lines, 'line')}"
+        ) from error
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_delimited(text: str, *, delimiters: str, source: str) -> pd.DataFrame:
@@ -70,35 +83,44 @@ def read_delimited(text: str, *, delimiters: str, source: str) -> pd.DataFrame:
         InvalidInput: no rows, an unclosed quote, a line with more or fewer fields than the header, a repeated column.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")  # splitlines() would cut at U+2028 too
-    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not numbered:
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
         raise InvalidInput(f"{source} has no lines with text.")
-    delimiter = max(delimiters, key=numbered[0][1].count)
-    header = [cell.strip() for cell in _cells(*numbered[0], delimiter, source)]
+    delimiter = max(delimiters, key=first.count)
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() or delimiter in line]
+    (_, header), *rows = _parsed(numbered, delimiter, source)
+    header = [cell.strip() for cell in header]
     repeated = sorted({cell for cell in header if header.count(cell) > 1})
     if repeated:
         raise InvalidInput(f"{source}: the header repeats {', '.join(map(repr, repeated))}; rename the columns.")
-    rows = []
-    for number, line in numbered[1:]:
-        cells = _cells(number, line, delimiter, source)
-        if len(cells) != len(header):
-            raise InvalidInput(
-                f"{source}, line {number}: {len(cells)} fields, the header has {len(header)}: {line[:60]!r}."
-            )
-        rows.append(cells)
     if not rows:
         raise InvalidInput(f"{source} has a header and no rows.")
-    return pd.DataFrame(rows, columns=pd.Index(header), dtype=object)
+    ragged = [(number, cells) for number, cells in rows if len(cells) != len(header)]
+    if ragged:
+        number, cells = ragged[0]
+        raise InvalidInput(
+            f"{source}, line {number}: {len(cells)} fields, the header has {len(header)}: {lines[number - 1][:60]!r}. "
+            + such([number for number, _ in ragged], "line")
+        )
+    return pd.DataFrame([cells for _, cells in rows], columns=pd.Index(header), dtype=object)
 
 
-def _cells(number: int, line: str, delimiter: str, source: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True))
-    except csv.Error as error:
+def _parsed(numbered: list[tuple[int, str]], delimiter: str, source: str) -> list[tuple[int, list[str]]]:
+    """Return (line number, cells) of each line by itself."""
+    parsed, broken = [], []
+    for number, line in numbered:
+        try:
+            parsed.append((number, next(csv.reader([line], delimiter=delimiter, strict=True))))
+        except csv.Error as error:
+            broken.append((number, line, error))
+    if broken:
+        number, line, error = broken[0]
         raise InvalidInput(
             f"{source}, line {number}: a quote is not closed on its line, or text follows it ({error}): {line[:60]!r}. "
+            f"{such([number for number, *_ in broken], 'line')} "
             'Write a quote inside a quoted field twice (""); a name has no line breaks.'
-        ) from error
+        )
+    return parsed
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -130,17 +152,39 @@ def _read_geojson(path: Path) -> pd.DataFrame:
         raise InvalidInput(f"{path.name} is JSON of type {kind!r}; expected a GeoJSON FeatureCollection of points.")
     if not features:
         raise InvalidInput(f"{path.name} has no features.")
+    read = [_point(feature) for feature in features]
+    bad = [at for at, point in enumerate(read, 1) if isinstance(point, str)]
+    if bad:
+        raise InvalidInput(
+            f"{path.name} has features that are not GeoJSON points. Row {bad[0]}: {read[bad[0] - 1]}. {such(bad)}"
+        )
     import geopandas
 
-    crs = (
-        (found.get("crs") or {}).get("properties", {}).get("name", "EPSG:4326")
-    )  # RFC 7946: WGS84 unless it says other
+    table = pd.DataFrame([feature.get("properties") or {} for feature in features])
     try:
-        return from_geometry(geopandas.GeoDataFrame.from_features(features, crs=crs))
-    except InvalidInput:
-        raise
-    except Exception as error:  # shapely and pyproj raise many kinds for one fact: this is not GeoJSON
-        raise InvalidInput(f"{path.name} has features that are not GeoJSON points: {error}.") from error
+        # RFC 7946: WGS84 unless it says other
+        crs = found["crs"]["properties"]["name"] if found.get("crs") else "EPSG:4326"
+        points = geopandas.points_from_xy(*np.array(read, dtype=np.float64).T, crs=crs)
+        return from_geometry(geopandas.GeoDataFrame(table, geometry=points))
+    except Exception as error:  # pyproj raises many kinds for one fact: this is no CRS
+        raise InvalidInput(
+            f"{path.name}: its crs cannot be used ({error}); GeoJSON is WGS84 and needs none."
+        ) from error
+
+
+def _point(feature: Any) -> tuple[float, float] | str:
+    """Return the coordinates of a GeoJSON feature, or what is wrong with it."""
+    if not isinstance(feature, dict) or not isinstance(feature.get("properties") or {}, dict):
+        return "it is no feature with properties"
+    geometry = feature.get("geometry")
+    kind = geometry.get("type") if isinstance(geometry, dict) else geometry
+    if kind != "Point" or not isinstance(geometry, dict):
+        return f"geometry is {kind!r}, expected a point"
+    try:
+        x, y = (float(c) for c in geometry["coordinates"][:2] if not isinstance(c, bool | str))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return f"coordinates are {geometry.get('coordinates')!r:.60}, expected longitude and latitude"
+    return x, y
 
 
 def from_geometry(frame: Any) -> pd.DataFrame:
@@ -155,8 +199,10 @@ def from_geometry(frame: Any) -> pd.DataFrame:
     bad = (kinds != "Point").to_numpy() | frame.geometry.isna().to_numpy() | frame.geometry.is_empty.to_numpy()
     if bad.any():
         at = int(bad.argmax())
+        kind = kinds.iloc[at] if isinstance(kinds.iloc[at], str) else "missing"
         raise InvalidInput(
-            f"Row {at + 1}: geometry is {kinds.iloc[at]}; expected a point (frame.representative_point())."
+            f"Row {at + 1}: geometry is {kind}; expected a point (frame.representative_point()). "
+            + such(np.flatnonzero(bad) + 1)
         )
     points = frame.geometry.to_crs("EPSG:4326")
     plain = pd.DataFrame(frame.drop(columns=frame.geometry.name))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analyses.geospatial.place_columns import degrees, find_columns, names_of, numbers
+from analyses.geospatial.place_columns import degrees, find_columns, names_of, numbers, such
 from analyses.geospatial.place_files import from_geometry, read_file
 from interp.errors import InvalidInput, UnknownName, nearest
 from interp.stats.seeds import check_seed
@@ -123,8 +123,8 @@ def _without_duplicates(places: Any, duplicates: str) -> Any:
     second = int(repeated.argmax())
     same = (places[["name", "lat", "lon"]] == places.loc[second, ["name", "lat", "lon"]]).all(axis=1).to_numpy()
     raise InvalidInput(
-        f"Rows {int(same.argmax()) + 1} and {second + 1} are the same place ({places.loc[second, 'name']!r}); "
-        f"{int(repeated.sum())} rows repeat an earlier one. Pass duplicates='drop' to keep the first of each."
+        f"Rows {int(same.argmax()) + 1} and {second + 1} are the same place ({places.loc[second, 'name']!r}). "
+        f"{such(np.flatnonzero(repeated) + 1)} Pass duplicates='drop' to keep the first of each."
     )
 
 
