@@ -17,7 +17,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from interp.errors import InvalidInput
 
-GROUP = 6  # pairs of one place that the dense kernel adds at once; eight neighbours make 4 to 6 a place
+GROUP = 5  # pairs of one place that the dense kernel adds at once; eight neighbours make 4 or 5 a place
+_NEAR, _ROUNDS = 64, 6  # places asked whether they can take a pair; pairs that a place may be relieved of
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,9 @@ class MoranGraph:
     def slots(self) -> tuple[np.ndarray, np.ndarray]:
         """The pairs as a table: (neighbour, weight), each (n, width), every pair in the row of one of its two places.
 
-        Rows of equal length let the sparse kernel run without unpredictable branches; pairs are dealt to the place
-        that has fewer so far, so hubs do not widen the table. Empty slots point at place n, which nothing occupies.
+        Rows of equal length let the sparse kernel run without unpredictable branches. Pairs are dealt to the place that
+        has fewer, and handed on until places nearby have as many, so hubs do not widen the table. Empty slots point at
+        place n, which nothing occupies.
         """
         coo = self.upper.tocoo()
         owner, other, held = _deal(coo.row, coo.col, self.n)
@@ -111,9 +113,9 @@ class MoranGraph:
 
     @cached_property
     def groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The pairs of each place by sixes: (place, neighbour, weight), (group,) and twice (group, 6).
+        """The pairs of each place by fives: (place, neighbour, weight), (group,) and twice (group, 5).
 
-        One pass over the features of a block serves six pairs; a last group that is not full points at place n.
+        One pass over the features of a block serves five pairs; a last group that is not full points at place n.
         """
         neighbour, weight = self.slots
         held = (neighbour < self.n).sum(axis=1)
@@ -153,13 +155,45 @@ def checked_weights(W: Any) -> Any:
 
 def _deal(rows: np.ndarray, columns: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Assign each pair to one of its two places, evenly; return owner, other and the number held by each place."""
-    held = [0] * n
-    owner = rows.copy()
-    for pair, (i, j) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
-        keeper = i if held[i] <= held[j] else j
-        owner[pair] = keeper
-        held[keeper] += 1
-    return owner, rows + columns - owner, np.asarray(held)
+    ends = list(zip(rows.tolist(), columns.tolist(), strict=True))
+    owned: list[list[int]] = [[] for _ in range(n)]
+    for pair in (
+        np.random.default_rng(np.random.SeedSequence(0)).permutation(len(ends)).tolist()
+    ):  # row by row is uneven
+        i, j = ends[pair]
+        owned[i if len(owned[i]) <= len(owned[j]) else j].append(pair)
+    most = -(-len(ends) // n)
+    for _ in range(_ROUNDS):
+        full = [place for place in range(n) if len(owned[place]) > most]
+        if not sum(_hand_on(place, owned, ends) for place in full):
+            break
+    owner = np.empty_like(rows)
+    for place, pairs in enumerate(owned):
+        owner[pairs] = place
+    return owner, rows + columns - owner, np.array([len(pairs) for pairs in owned])
+
+
+def _hand_on(start: int, owned: list[list[int]], ends: list[tuple[int, int]]) -> bool:
+    """Relieve a place of one pair, along a short chain of places to one with two fewer; False where none is near."""
+    came: dict[int, tuple[int, int]] = {start: (-1, -1)}
+    queue = [start]
+    for place in queue:
+        if len(queue) > _NEAR:
+            break
+        for pair in owned[place]:
+            other = ends[pair][0] + ends[pair][1] - place
+            if other in came:
+                continue
+            came[other] = (place, pair)
+            if len(owned[other]) < len(owned[start]) - 1:
+                while other != start:
+                    giver, given = came[other]
+                    owned[giver].remove(given)
+                    owned[other].append(given)
+                    other = giver
+                return True
+            queue.append(other)
+    return False
 
 
 def _trace_cubed(A: Any, rows: int = 4096) -> float:

@@ -56,7 +56,7 @@ def pair_sums(dealt, indptr, indices, data, out):
 def count_dense(z32, z64, perm, table, upper, goal, counts):
     """Add the counts and sums of the permutations `perm` (permutation, place of the graph) for a block of features.
 
-    z32 is (place, feature) float32, z64 the same as (feature, place) float64; `table` are the groups of six pairs and
+    z32 is (place, feature) float32, z64 the same as (feature, place) float64; `table` are the groups of five pairs and
     how many of them float32 may add up; `goal` holds the observed h and two half-widths around it: what counts as
     equal, and what float32 cannot tell from equal. Indices are unsigned: a signed one costs a test of its sign.
     """
@@ -79,19 +79,16 @@ def count_dense(z32, z64, perm, table, upper, goal, counts):
             short[:] = 0.0
             for g in range(first, min(first + run, place.shape[0])):
                 i = place[g]
-                j0, j1, j2 = neighbour[g, 0], neighbour[g, 1], neighbour[g, 2]
-                j3, j4, j5 = neighbour[g, 3], neighbour[g, 4], neighbour[g, 5]
-                a0, a1, a2, a3, a4, a5 = (
-                    weight[g, 0],
-                    weight[g, 1],
-                    weight[g, 2],
-                    weight[g, 3],
-                    weight[g, 4],
-                    weight[g, 5],
-                )
+                j0, j1, j2, j3, j4 = neighbour[g, 0], neighbour[g, 1], neighbour[g, 2], neighbour[g, 3], neighbour[g, 4]
+                a0, a1, a2, a3, a4 = weight[g, 0], weight[g, 1], weight[g, 2], weight[g, 3], weight[g, 4]
                 for b in range(width):
-                    lag = a0 * dealt[j0, b] + a1 * dealt[j1, b] + a2 * dealt[j2, b]
-                    lag += a3 * dealt[j3, b] + a4 * dealt[j4, b] + a5 * dealt[j5, b]
+                    lag = (
+                        a0 * dealt[j0, b]
+                        + a1 * dealt[j1, b]
+                        + a2 * dealt[j2, b]
+                        + a3 * dealt[j3, b]
+                        + a4 * dealt[j4, b]
+                    )
                     short[b] += dealt[i, b] * lag
             for b in range(width):
                 h[b] += short[b]
