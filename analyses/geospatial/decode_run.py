@@ -42,11 +42,12 @@ CODE_VERSION = "1"
 SCHEMES = ("block", "buffered", "country", "continent", "random")
 VIEW = "analyses.geospatial.decode_view:plot"
 NOTES = (
-    "Read block, buffered and country first: with random folds a probe may copy the nearest place it was fitted on.",
+    "With random folds a probe may copy the nearest place it was fitted on. Blocks still touch such places; where "
+    "buffered is much worse than block, that is what was read. Countries and continents ask for a map.",
     "The penalty of a fold is chosen on the other folds alone, by regressions that see no place of either.",
     "r2, median_km, mean_km and proximity_error are of held-out places; ci_low and ci_high are of median_km.",
-    "p compares r2_tested, the largest R² over penalties, with the same of places shuffled by whole groups of the "
-    "scheme; under random folds single places are shuffled, so any two maps that are smooth pass.",
+    "p compares the skill with that of places shuffled by whole groups of the scheme, folds as they were. Features "
+    "that vary smoothly within groups or over their borders pass under random folds and blocks whatever they mean.",
 )
 _CHUNK = 1000  # places in a work unit
 
@@ -82,8 +83,9 @@ def geo_probe(
     Returns:
         Result "geospatial.geo_probe". `.table`, a row a condition and scheme, blocks first and random folds last: r2,
         leakage_gap (r2 of random folds less r2), median_km, mean_km, proximity_error (chance .5), their intervals over
-        held-out groups, r2_tested, null_mean, null_sd, p, q, n_perm, alpha (geometric mean over folds), n, n_train,
-        n_groups, n_folds, seed, status. `.tables["predictions"]`: the guess for each place under each scheme.
+        held-out groups, skill (1 - squared error / that of the mean of the places fitted on, largest over penalties),
+        null_mean and null_sd of the skill for shuffled places, p, q, n_perm, alpha (geometric mean over folds), n,
+        n_train, n_groups, n_folds, seed, status. `.tables["predictions"]`: the guess for each place under each scheme.
 
     Raises:
         InvalidInput: shapes that do not fit, NaN, coordinates that are none, an unknown scheme.
@@ -143,7 +145,7 @@ def decoding_study(
     Returns:
         Result "geospatial.decoding". `.table`: a row a scheme, condition ("trained", "random weights", "baseline") and
         site, columns as `geo_probe`. The site "chosen" takes in each fold the site (the embedding aside) whose error
-        over the other folds is least, and its p counts the largest R² over all sites. `.tables["predictions"]`: its
+        over the other folds is least, and its p is that of the largest skill over all sites. `.tables["predictions"]`: its
         guess for each place; `.tables["sites"]`: the sites it took.
 
     Raises:

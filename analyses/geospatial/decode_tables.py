@@ -27,7 +27,7 @@ Found = dict[tuple[str, str], dict[str, Decoded]]
 """(condition, site or baseline) -> scheme -> what was decoded."""
 _COLUMNS = [
     "scheme", "condition", "site", "layer", "r2", "r2_ci_low", "r2_ci_high", "leakage_gap", "median_km", "ci_low",
-    "ci_high", "mean_km", "mean_ci_low", "mean_ci_high", "proximity_error", "r2_tested", "null_mean", "null_sd", "p",
+    "ci_high", "mean_km", "mean_ci_low", "mean_ci_high", "proximity_error", "skill", "null_mean", "null_sd", "p",
     "q", "n_perm", "alpha", "n", "n_train", "n_groups", "n_folds", "seed", "status",
 ]  # fmt: skip
 
@@ -38,7 +38,7 @@ def probe_table(found: Found, tasks: list[Task], *, seed: int) -> pd.DataFrame:
     for task in tasks:
         for (condition, site), decoded in found.items():
             rows.append(_row(condition, site, task, decoded.get(task.scheme.name), seed))
-        guesses = constant_guesses(task) if task.scheme.status == "ok" else None
+        guesses = constant_guesses(task.y, task.scheme) if task.scheme.status == "ok" else None
         rows.append(_row(BASELINE, MEAN, task, guesses, seed))
     table = pd.DataFrame(rows).reindex(columns=_COLUMNS)
     random = table[table["scheme"] == "random"].set_index(["condition", "site"])["r2"].to_dict()
@@ -53,7 +53,7 @@ def probe_table(found: Found, tasks: list[Task], *, seed: int) -> pd.DataFrame:
 def choose_sites(found: Found, tasks: list[Task]) -> tuple[Found, pd.DataFrame]:
     """Return the guesses of the site that did best on the other folds, by condition; and which sites these were.
 
-    The embedding is no candidate. The tested R² is the largest over sites, for real and for shuffled places alike.
+    The embedding is no candidate. The tested skill is the largest over sites, for real and for shuffled places alike.
     """
     out: Found = {}
     taken = []
@@ -77,7 +77,7 @@ def _choose(some: list[Decoded], scheme: Scheme) -> tuple[np.ndarray, Decoded]:
     by_place, folds = best[fold_numbers(scheme)], np.arange(len(best))
     guesses = np.array([one.guesses for one in some])[by_place, np.arange(len(by_place))]
     alphas, errors = (np.array([getattr(one, name) for one in some])[best, folds] for name in ("alphas", "inner_error"))
-    return best, Decoded(guesses, alphas, errors, np.array([one.best for one in some]).max(axis=0))
+    return best, Decoded(guesses, alphas, errors, np.array([one.skill for one in some]).max(axis=0))
 
 
 def fold_numbers(scheme: Scheme) -> np.ndarray:
@@ -123,7 +123,7 @@ def _row(condition: str, site: str, task: Task, one: Decoded | np.ndarray | None
     if isinstance(one, np.ndarray):
         return row | score_guesses(one, task)
     alpha = float(np.exp(np.log(one.alphas).mean()))
-    return row | score_guesses(one.guesses, task) | permutation_columns(one.best) | {"alpha": alpha}
+    return row | score_guesses(one.guesses, task) | permutation_columns(one.skill) | {"alpha": alpha}
 
 
 def _layer(site: str) -> float:

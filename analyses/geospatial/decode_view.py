@@ -205,7 +205,7 @@ def _null(table: pd.DataFrame, scheme: str, name: str) -> str:
     shuffled = ""
     if own["n_perm"]:
         times = f"{p_phrase('p', own['p'])}, {int(own['n_perm'])} shuffles"
-        shuffled = f", shuffled places R² {_two(own['null_mean'])} ({times})"
+        shuffled = f", skill {_two(own['skill'])}, with shuffled places {_two(own['null_mean'])} ({times})"
     return f"{name}: {', '.join(words)}{shuffled}"
 
 

@@ -37,13 +37,14 @@ class Decoded:
     """Guesses for the places that a scheme judges; arrays alone, so that a store can keep them.
 
     guesses: [scored, 3]. alphas, inner_error: [fold], the penalty and the squared error over other folds that chose it.
-    best: [1 + permutations], the largest R² over penalties: of the places first, then of shuffled ones.
+    skill: [1 + permutations], the largest over penalties of 1 - squared error / that of `constant_guesses`: of the
+        places first, then of shuffled ones.
     """
 
     guesses: np.ndarray
     alphas: np.ndarray
     inner_error: np.ndarray
-    best: np.ndarray
+    skill: np.ndarray
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -137,27 +138,28 @@ def decode_all(x: np.ndarray, tasks: list[Task], alphas: np.ndarray = ALPHAS) ->
 
 
 def decode(basis: RidgeBasis, task: Task, alphas: np.ndarray = ALPHAS) -> Decoded:
-    """Return the guesses for the places of one scheme, and the largest R² over penalties of real and shuffled places.
+    """Return the guesses for the places of one scheme, and the skill that real and shuffled places are read with.
 
     Args:
         alphas: penalties in units of the mean eigenvalue of x'x.
     """
     scheme, y, penalties = task.scheme, task.y, np.asarray(alphas) * basis.s2.mean()
     found = nested_ridge(basis, y, scheme.folds, penalties, n_reported=scheme.n_reported)
-    best = np.empty(0)
+    skill = np.empty(0)
     if len(task.orders):
         versions = np.concatenate([y[None], y[task.orders]])  # [1 + permutation, m, 3]
         columns = versions.transpose(1, 0, 2).reshape(len(y), -1)
         error = fold_squared_error(basis, columns, scheme.folds[: scheme.n_reported], penalties)
-        best = 1 - error.reshape(len(penalties), -1, 3).sum(axis=2).min(axis=0) / _spread(y[scheme.scored])
-    return Decoded(found.predictions[scheme.scored], found.alphas, found.inner_error, best)
+        constant = ((columns[scheme.scored] - constant_guesses(columns, scheme)) ** 2).sum(axis=0)
+        skill = 1 - error.reshape(len(penalties), -1, 3).sum(axis=2).min(axis=0) / constant.reshape(-1, 3).sum(axis=1)
+    return Decoded(found.predictions[scheme.scored], found.alphas, found.inner_error, skill)
 
 
-def constant_guesses(task: Task) -> np.ndarray:
-    """Return the mean of the places that were fitted on for each that is judged, [scored, 3]."""
-    scheme, out = task.scheme, np.empty_like(task.y)
+def constant_guesses(y: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """Return for each place that is judged the mean of y [m, t] over those that were fitted on, [scored, t]."""
+    total, out = y.sum(axis=0), np.empty_like(y)
     for fold in scheme.folds[: scheme.n_reported]:
-        out[fold.scored] = np.delete(task.y, fold.left, axis=0).mean(axis=0)
+        out[fold.scored] = (total - y[fold.left].sum(axis=0)) / (len(y) - len(fold.left))
     return out[scheme.scored]
 
 
@@ -217,14 +219,14 @@ def score_guesses(guesses: np.ndarray, task: Task) -> dict[str, float]:
     return {**out, **dict(zip(names, np.concatenate(ends).tolist(), strict=True))}
 
 
-def permutation_columns(best: np.ndarray) -> dict[str, float]:
-    """Return r2_tested (the largest over penalties), that of shuffled places, and p, from `Decoded.best`."""
-    null = best[1:]
+def permutation_columns(skill: np.ndarray) -> dict[str, float]:
+    """Return the skill, that of shuffled places and p, from `Decoded.skill`."""
+    null = skill[1:]
     if len(null) == 0:
-        return dict.fromkeys(("r2_tested", "null_mean", "null_sd", "p"), np.nan) | {"n_perm": 0}
-    p = permutation_p((null >= best[0]).sum(), (null <= best[0]).sum(), len(null))
+        return dict.fromkeys(("skill", "null_mean", "null_sd", "p"), np.nan) | {"n_perm": 0}
+    p = permutation_p((null >= skill[0]).sum(), (null <= skill[0]).sum(), len(null))
     sd = float(null.std(ddof=1)) if len(null) > 1 else np.nan
-    return {"r2_tested": float(best[0]), "null_mean": float(null.mean()), "null_sd": sd, "p": float(p),
+    return {"skill": float(skill[0]), "null_mean": float(null.mean()), "null_sd": sd, "p": float(p),
             "n_perm": len(null)}  # fmt: skip
 
 

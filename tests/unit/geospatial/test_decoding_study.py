@@ -87,8 +87,8 @@ def test_the_site_is_chosen_without_the_fold_that_it_is_judged_on():
     assert taken[["site", "n_folds"]].to_numpy().tolist() == [["resid_post.0", 4]]
     one = chosen[TRAINED, CHOSEN]["country"]
     np.testing.assert_array_equal(one.guesses, found[TRAINED, "resid_post.0"]["country"].guesses)
-    both = [found[TRAINED, site]["country"].best for site in ("z.0", "resid_post.0")]
-    np.testing.assert_array_equal(one.best, np.max(both, axis=0))
+    both = [found[TRAINED, site]["country"].skill for site in ("z.0", "resid_post.0")]
+    np.testing.assert_array_equal(one.skill, np.max(both, axis=0))
     # two sites that each know some places: each fold takes the one that did better on the other folds
     inner = [np.array([1.0, 3.0, 1.0, 3.0]), np.full(4, 2.0)]
     found = {
