@@ -17,7 +17,6 @@ from interp.stats.feature_columns import (
     SparseRows,
     blocks,
     power_sums,
-    read_columns,
     standardise,
     standardise_sparse,
 )
@@ -26,6 +25,7 @@ from interp.stats.moran_graph import MoranGraph
 from interp.stats.moran_moments import null_moments
 from interp.stats.pvalues import ENOUGH, Alternative, check_alternative, exceedances, pearson3_p, permutation_p
 from interp.stats.seeds import check_seed, permutation_indices
+from interp.stats.spatial_input import checked_pair
 
 _PERMUTED_PLACES = 16_000_000  # permutations x places held at once (64 MB of int32)
 _SIDE_BY_SIDE = 48  # dense features a permutation is dealt to at once: both copies of 5,000 places stay in the cache
@@ -118,11 +118,8 @@ def moran_i(
     Reference: Moran 1950; Cliff & Ord 1981 ch. 1-2.
     """
     check_alternative(alternative)
-    graph = W if isinstance(W, MoranGraph) else MoranGraph.from_weights(W)
-    columns = read_columns(X, min_active=min_active)
-    if columns.n != graph.n:
-        raise InvalidInput(f"X has {columns.n} places (rows) and W has {graph.n}; they must be the same places.")
-    stages = _stages(permutations, max_permutations)
+    columns, graph = checked_pair(X, W, min_active)
+    stages = stage_totals(permutations, max_permutations)
     codes = None if groups is None else _group_codes(groups, graph.n, stages)
     if codes is not None:
         columns = _mark_constant_within(columns, codes)
@@ -156,8 +153,8 @@ def _measure(columns: Columns, plan: _Plan, stages: list[int], alternative: Alte
     return _finished(result, tally, graph, stratified=plan.groups is not None)
 
 
-def _stages(permutations: int, max_permutations: int | None) -> list[int]:
-    """Totals after each round: 999, 9999, 99999, .. as far as asked."""
+def stage_totals(permutations: int, max_permutations: int | None) -> list[int]:
+    """Return the permutations after each round: 999, 9999, 99999, .. as far as asked."""
     last = permutations if max_permutations is None else max_permutations
     if permutations < 0 or last < permutations:
         raise InvalidInput(

@@ -19,11 +19,11 @@ import numpy as np
 from scipy import sparse, special
 
 from interp.errors import InvalidInput
-from interp.stats.autocorrelation import MoranResult, _stages, moran_i
+from interp.stats.autocorrelation import MoranResult, moran_i, stage_totals
 from interp.stats.corrections import benjamini_hochberg
 from interp.stats.moran_engines import EngineName
-from interp.stats.moran_graph import MoranGraph
 from interp.stats.pvalues import Alternative, permutation_p
+from interp.stats.spatial_input import as_graph
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ def certified_moran_i(
         raise InvalidInput(
             f"q_cut={q_cut}, error={error}, permutations={permutations}; need 0 to 1, 0 to 1, 1 or more."
         )
-    graph = W if isinstance(W, MoranGraph) else MoranGraph.from_weights(W)
+    graph = as_graph(W)
     matrix = sparse.csc_array(X) if sparse.issparse(X) else np.asarray(X)
-    totals = _stages(permutations, max_permutations)
+    totals = stage_totals(permutations, max_permutations)
 
     def run(ids: Any, total: int) -> MoranResult:
         return moran_i(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from interp.errors import InvalidInput
@@ -16,11 +18,13 @@ def _checked(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values, tested
 
 
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """Return Benjamini-Hochberg adjusted p-values (q-values).
+def benjamini_hochberg(p: np.ndarray, *, dependence: Literal["positive", "any"] = "positive") -> np.ndarray:
+    """Return p-values adjusted for the false discovery rate (q-values).
 
     Args:
         p: any shape; all of it is one family. NaN means "not tested": it stays NaN and is not counted.
+        dependence: "positive", Benjamini-Hochberg (independent or positively dependent tests); or "any",
+            Benjamini-Yekutieli, larger by 1 + 1/2 + .. + 1/m for m tests.
 
     Returns:
         float64, the shape of `p`.
@@ -28,14 +32,14 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     Raises:
         InvalidInput: a value lies outside [0, 1].
 
-    Reference: Benjamini & Hochberg 1995, eq. 1.
+    Reference: Benjamini & Hochberg 1995, eq. 1; Benjamini & Yekutieli 2001, theorem 1.3.
     """
     from scipy.stats import false_discovery_control  # here: importing scipy.stats takes most of a second
 
     values, tested = _checked(p)
     q = np.full(values.shape, np.nan)
     if tested.any():
-        q[tested] = false_discovery_control(values[tested], method="bh")
+        q[tested] = false_discovery_control(values[tested], method="bh" if dependence == "positive" else "by")
     return q
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from interp.errors import InvalidInput
-from interp.stats.feature_columns import Columns, read_columns
 from interp.stats.moran_engines import EngineName
 from interp.stats.moran_graph import MoranGraph
 from interp.stats.permuted_sums import held_permutations, sums_by_block
 from interp.stats.pvalues import Alternative, check_alternative
 from interp.stats.seeds import check_seed
+from interp.stats.spatial_input import checked_pair
 from interp.stats.spatial_test import Collector, SpatialTest, opposite
 
 
@@ -55,19 +54,6 @@ def geary_c(
         statistic, permuted = (scale * (s[2] - 2.0 * s[0]) for s in (block.observed, block.permuted))
         out.put(block.ids, statistic, (1.0, _null_sd(graph, block.moments[4] / graph.n), np.nan), permuted)
     return out.result(permutations, seed, tail)
-
-
-def checked_pair(X: Any, W: Any, min_active: int) -> tuple[Columns, MoranGraph]:
-    """Return features and weights, ready for use.
-
-    Raises:
-        InvalidInput: they are not about the same places, or either cannot be used at all.
-    """
-    graph = W if isinstance(W, MoranGraph) else MoranGraph.from_weights(W)
-    columns = read_columns(X, min_active=min_active)
-    if columns.n != graph.n:
-        raise InvalidInput(f"X has {columns.n} places (rows) and W has {graph.n}; they must be the same places.")
-    return columns, graph
 
 
 def weight_sums(graph: MoranGraph) -> tuple[float, float, float]:

@@ -14,14 +14,14 @@ import numpy as np
 from scipy import sparse
 
 from interp.stats.feature_columns import Columns, standardise
-from interp.stats.geary import checked_pair
-from interp.stats.local_autocorrelation import checked_local, conditional_draws, conditional_tails, draws_without
+from interp.stats.local_autocorrelation import conditional_draws, conditional_tails, draws_without
 from interp.stats.moran_engines import EngineName, NumbaEngine, choose_engine
 from interp.stats.moran_graph import MoranGraph
 from interp.stats.moran_moments import pair_sum_variance
 from interp.stats.permuted_sums import BlockSums, held_permutations, sums_by_block
 from interp.stats.pvalues import Alternative, check_alternative, permutation_p
 from interp.stats.seeds import check_seed
+from interp.stats.spatial_input import checked_local, checked_pair
 from interp.stats.spatial_test import Collector, SpatialTest
 
 
@@ -145,7 +145,7 @@ def getis_ord_local(
     Reference: Ord & Getis 1995, eqs 14-15; Anselin 1995 (conditional randomization).
     """
     check_alternative(alternative)
-    csr, columns = checked_local(X, W, permutations, min_active)
+    columns, csr = checked_local(X, W, permutations, min_active)
     compiled = isinstance(choose_engine(engine), NumbaEngine)
     n, n_features = csr.shape[0], columns.status.size
     draws = conditional_draws(csr, permutations, check_seed(seed))

@@ -14,12 +14,12 @@ import numpy as np
 from scipy import sparse
 
 from interp.errors import InvalidInput
-from interp.stats.geary import checked_pair
 from interp.stats.moran_engines import EngineName
 from interp.stats.moran_graph import MoranGraph
 from interp.stats.permuted_sums import held_permutations, sums_by_block
 from interp.stats.pvalues import Alternative, check_alternative
 from interp.stats.seeds import check_seed
+from interp.stats.spatial_input import checked_pair
 from interp.stats.spatial_test import Collector, SpatialTest, opposite
 
 

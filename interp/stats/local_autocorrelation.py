@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from interp.errors import InvalidInput
-from interp.stats.feature_columns import Columns, blocks, read_columns, standardise
+from interp.stats.feature_columns import blocks, standardise
 from interp.stats.moran_engines import EngineName, NumbaEngine, choose_engine
-from interp.stats.moran_graph import checked_weights
 from interp.stats.pvalues import permutation_p
 from interp.stats.seeds import check_seed, subset_indices
+from interp.stats.spatial_input import checked_local
 
 QUADRANTS = ("", "HH", "LH", "LL", "HL")  # as esda numbers them; 0 is none
 _SIDES = np.array([3, 2, 4, 1], dtype=np.int8)  # of 2 [own value is high] + [neighbours are high]
@@ -84,7 +84,7 @@ def local_moran_i(
 
     Reference: Anselin 1995, eqs 7 and 12 and section "conditional randomization".
     """
-    csr, columns = checked_local(X, W, permutations, min_active)
+    columns, csr = checked_local(X, W, permutations, min_active)
     compiled = isinstance(choose_engine(engine), NumbaEngine)
     n, islands = csr.shape[0], np.diff(csr.indptr) == 0
     draws = conditional_draws(csr, permutations, check_seed(seed))
@@ -110,21 +110,6 @@ def local_moran_i(
                 values[f, untested] = lags[f, untested] = p[f, untested] = np.nan
                 quadrant[f, untested] = n_perm[f, untested] = 0
     return LocalMoranResult(values.T, lags.T, p.T, quadrant.T, n_perm.T, status.T, int(seed))
-
-
-def checked_local(X: Any, W: Any, permutations: int, min_active: int) -> tuple[Any, Columns]:
-    """Return weights (csr) and features of a local test, ready for use.
-
-    Raises:
-        InvalidInput: they are not about the same places, either cannot be used at all, or there are no permutations.
-    """
-    csr = checked_weights(W)
-    columns = read_columns(X, min_active=min_active)
-    if columns.n != csr.shape[0]:
-        raise InvalidInput(f"X has {columns.n} places (rows) and W has {csr.shape[0]}; they must be the same places.")
-    if permutations < 1:
-        raise InvalidInput(f"permutations={permutations}; a local test needs at least 1, better 9999.")
-    return csr, columns
 
 
 def conditional_draws(csr: Any, permutations: int, seed: int) -> list[Draws]:

@@ -10,11 +10,11 @@ import numpy as np
 from interp.errors import InvalidInput
 from interp.stats.autocorrelation import MoranResult, moran_i
 from interp.stats.corrections import min_p
-from interp.stats.geary import checked_pair
 from interp.stats.moran_engines import EngineName
 from interp.stats.permuted_sums import held_permutations, sums_by_block
 from interp.stats.pvalues import Alternative, pearson3_p
 from interp.stats.seeds import check_seed
+from interp.stats.spatial_input import checked_pair
 
 _MOST_KEPT = 200_000_000  # permuted p-values kept at once: 1.6 GB
 _TIED = 1e-6  # relative; permuted p this near the observed one count as ties

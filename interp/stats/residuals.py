@@ -14,11 +14,11 @@ import numpy as np
 
 from interp.errors import InvalidInput
 from interp.stats.feature_columns import blocks, read_columns, standardise
-from interp.stats.geary import checked_pair
 from interp.stats.moran_engines import EngineName, NumbaEngine, choose_engine
 from interp.stats.moran_graph import MoranGraph
 from interp.stats.pvalues import Alternative, check_alternative, permutation_p
 from interp.stats.seeds import check_seed, permutation_indices
+from interp.stats.spatial_input import checked_pair
 from interp.stats.spatial_test import tails
 
 _EXPLAINED = 1e-9  # a share of variance below which nothing is left but rounding
