@@ -9,15 +9,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analyses.probing.causal import causal_check
     from analyses.probing.command import probe_command
     from analyses.probing.compute import ProbeConfig
-    from analyses.probing.measures import control_task, erase, mdl, sparse_probe, variance_explained
+    from analyses.probing.measures import control_task, erase, mdl, variance_explained
     from analyses.probing.run import probe, probe_layers
+    from analyses.probing.sparse import probe_features, sparse_probe
     from analyses.probing.structural import CodeTree, code_tree, code_vectors, structural_probe
+    from analyses.probing.study import readout_study
 
 _HOME = {
     "CodeTree": "analyses.probing.structural",
     "ProbeConfig": "analyses.probing.compute",
+    "causal_check": "analyses.probing.causal",
     "code_tree": "analyses.probing.structural",
     "code_vectors": "analyses.probing.structural",
     "control_task": "analyses.probing.measures",
@@ -25,8 +29,10 @@ _HOME = {
     "mdl": "analyses.probing.measures",
     "probe": "analyses.probing.run",
     "probe_command": "analyses.probing.command",
+    "probe_features": "analyses.probing.sparse",
     "probe_layers": "analyses.probing.run",
-    "sparse_probe": "analyses.probing.measures",
+    "readout_study": "analyses.probing.study",
+    "sparse_probe": "analyses.probing.sparse",
     "structural_probe": "analyses.probing.structural",
     "variance_explained": "analyses.probing.measures",
 }
@@ -34,6 +40,7 @@ _HOME = {
 __all__ = [
     "CodeTree",
     "ProbeConfig",
+    "causal_check",
     "code_tree",
     "code_vectors",
     "control_task",
@@ -41,7 +48,9 @@ __all__ = [
     "mdl",
     "probe",
     "probe_command",
+    "probe_features",
     "probe_layers",
+    "readout_study",
     "sparse_probe",
     "structural_probe",
     "variance_explained",

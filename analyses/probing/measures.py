@@ -1,14 +1,13 @@
-"""Single measures around a probe: sparse probes, control task, description length, variance explained, erasure."""
+"""Single measures around a probe: control task, description length, variance explained, erasure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from analyses.probing.compute import Data, ProbeConfig, read_data, status_of
+from analyses.probing.compute import ProbeConfig, read_data, status_of
 from analyses.probing.fitting import held_out
 from analyses.probing.labels import (
     Labels,
@@ -17,10 +16,8 @@ from analyses.probing.labels import (
     group_codes,
     group_order,
     permuted,
-    read_labels,
 )
-from analyses.probing.layers import with_q
-from analyses.probing.scores import interval, score
+from analyses.probing.scores import score
 from interp.errors import InvalidInput
 from interp.stats import description_length, label_variance
 from interp.stats.control_task import control_labels
@@ -28,87 +25,6 @@ from interp.stats.erasure import leace, mean_projection, random_projection
 from interp.stats.pvalues import permutation_p
 
 Method = Literal["leace", "mean_projection", "random"]
-
-
-def sparse_probe(
-    X: Any,
-    y: Any,
-    *,
-    k: Sequence[int] = (1, 2, 5),
-    groups: Any = None,
-    seed: int = 0,
-    n_folds: int = 5,
-    n_perm: int = 19,
-    n_boot: int = 200,
-) -> pd.DataFrame:
-    """Return for each class and k how well k columns of X tell it from the rest; they are chosen inside each fold.
-
-    The k columns with the largest |difference of means| / sd on the other folds get a logistic regression there.
-
-    Args:
-        X: [n, m], dense or scipy sparse: latents, or activations to compare with. y: [n], classes.
-        groups: [n]; no group is split. n_perm: permuted labels (whole groups), choice of columns included.
-
-    Returns:
-        A row for each class and k: unit (the class), k, auc, ci_low, ci_high (95 %, over groups), null_mean, null_sd,
-        p, q (over the table), chosen (columns by the number of folds that chose them), n, n_positive, n_groups, n_perm,
-        seed, status.
-
-    Raises:
-        InvalidInput: as `probe`, or a k that is no number of columns.
-
-    Reference: Gurnee et al. 2023.
-    """
-    labels = read_labels(y, "classes")
-    config = ProbeConfig(n_folds=n_folds, n_perm=n_perm, n_boot=n_boot, seed=seed)
-    data = read_data(X, y, groups, None, ProbeConfig(task="classes"))
-    if not all(isinstance(size, int) and 1 <= size <= data.x.shape[1] for size in k):
-        raise InvalidInput(f"k = {tuple(k)}: each an integer from 1 to the {data.x.shape[1]} columns of X.")
-    folds, rows = assign_folds(data.groups, n_folds, seed=seed), []
-    for code, name in enumerate(labels.names):
-        if len(labels.names) == 2 and code == 0:
-            continue  # of two classes one row says all
-        mine = Data(data.x, Labels((labels.y == code).astype(np.int64), ("rest", name)), data.groups, None)
-        rows += [_sparse_row(mine, folds, size, config) for size in k]
-    return with_q(pd.DataFrame(rows))
-
-
-def _sparse_row(data: Data, folds: np.ndarray, k: int, config: ProbeConfig) -> dict[str, Any]:
-    labels, y, groups = data.labels, data.labels.y, data.groups
-    status = status_of(labels, groups)
-    blank: dict[str, Any] = dict.fromkeys(("auc", "ci_low", "ci_high", "null_mean", "null_sd", "p"), np.nan)
-    row: dict[str, Any] = {
-        "unit": labels.names[1], "k": k, **blank, "chosen": "", "n": len(y), "n_positive": int(y.sum()),
-        "n_groups": int(groups.max()) + 1, "n_perm": config.permutations, "seed": config.seed, "status": status,
-    }  # fmt: skip
-    if status != "ok":
-        return row
-    guesses, chosen = _sparse_guesses(data.x, y == 1, folds, k)
-    row["auc"] = score(labels, y, guesses, folds)
-    row["ci_low"], row["ci_high"] = interval(labels, y, guesses, folds, groups, n_boot=config.n_boot, seed=config.seed)
-    shuffled = permuted(y, groups, config.permutations, seed=config.seed)
-    null = np.array([score(labels, v, _sparse_guesses(data.x, v == 1, folds, k)[0], folds) for v in shuffled])
-    row["null_mean"] = float(null.mean()) if len(null) else np.nan
-    row["null_sd"] = float(null.std(ddof=1)) if len(null) > 1 else np.nan
-    row["p"] = float(permutation_p((null >= row["auc"]).sum(), (null <= row["auc"]).sum(), len(null)))
-    columns, counts = np.unique(chosen, return_counts=True)
-    row["chosen"] = " ".join(str(c) for c in columns[np.argsort(-counts, kind="stable")])
-    return row
-
-
-def _sparse_guesses(x: np.ndarray, y: np.ndarray, folds: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logit of each row by the probe of the other folds, and the columns that were chosen, int [fold, k]."""
-    from interp.sae.labels import Split, best_coordinates, probe_scores
-
-    guesses, chosen = np.zeros(len(y)), []
-    for fold in np.unique(folds):
-        split = Split(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
-        if not 0 < y[split.train].sum() < len(split.train):
-            continue  # nothing can be learnt: all rows of the fold tie
-        columns = best_coordinates(x[split.train], y[split.train], k)
-        guesses[split.test] = probe_scores(x, columns, y, split)[split.test]
-        chosen.append(columns)
-    return guesses, np.array(chosen)
 
 
 def control_task(

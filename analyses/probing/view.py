@@ -29,12 +29,13 @@ def plot(result: Result) -> Figure:
         return _single(table.iloc[0].to_dict())
     fig = figure("double", 75, cols=2, gridspec_kw={"width_ratios": [3, 2]})
     with paper_style():
-        _by_layer(fig.axes[0], table)
+        by_layer(fig.axes[0], table)
         _chosen(fig.axes[1], result.tables["chosen"])
     return fig
 
 
-def _by_layer(ax: Axes, table: pd.DataFrame) -> None:
+def by_layer(ax: Axes, table: pd.DataFrame) -> None:
+    """Draw the score of each layer of one task, beside twin, permuted labels, control task and embedding."""
     metric = str(table["metric"].iloc[0])
     conditions = list(table["condition"].unique())
     own: Any = table[table["layer"] >= 0]
