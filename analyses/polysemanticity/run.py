@@ -1,0 +1,248 @@
+"""The polysemanticity study as work units: audits of the model and of its twin, the power of the audit, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analyses.polysemanticity.concepts import AuditConfig
+from analyses.polysemanticity.domain_masks import (
+    domain_means,
+    knowledge_exclusivity,
+    leading_units,
+    mask_specificity,
+    masking_matrix,
+)
+from analyses.polysemanticity.power import audit_sensitivity
+from analyses.polysemanticity.study import RANDOM, TRAINED, StudyConfig, condition_of, verdict_shares
+from analyses.polysemanticity.unit_audits import DECISIVE, LATENT, audit_heads, audit_latents, audit_neurons
+from analyses.polysemanticity.unit_readings import TextTokens, read_latents, read_text_tokens
+from analyses.polysemanticity.view import figures, headline, section
+from interp.activations import texts_sha256
+from interp.result import Result
+from interp.store import Key, Store, make_key, sha256_array
+from interp.work import load_units, run_units
+
+if TYPE_CHECKING:
+    from analyses.job import Job
+    from interp.models import Model
+    from interp.sae import SAE
+
+__all__ = ["figures", "headline", "polysemanticity_study", "run", "section"]
+
+CODE_VERSION = "1"
+TEXT_SEED = 3_000_017  # other draws than the model or any SAE is trained or judged on
+_AUDITS = {f"{kind}-{which}": (kind, which) for kind in ("neurons", "heads", "latents") for which in (TRAINED, RANDOM)}
+_MASKS = ("masks-neurons", "masks-latents")
+_VIEW = "analyses.polysemanticity.view:plot"
+Texts = Sequence[str]
+
+
+def run(job: Job) -> Result:
+    """Run the study of a job, keeping finished units in its store; without texts it says that it was left out."""
+    config = StudyConfig(seed=job.config.seed, audit=AuditConfig(n_boot=10, seed=job.config.seed))
+    found = _texts_of(job, config)
+    if found is None:
+        reason = "no texts to read: a model of your own needs texts, one a line"
+        table = pd.DataFrame({"unit": ["all"], "verdict": ["not tested"], "n": [0], "status": [reason]})
+        return Result("polysemanticity", table, {}, {"skipped": reason, "seed": config.seed}, _VIEW, (reason,))
+    return polysemanticity_study(
+        job.model, job.sae, found[0], labels=found[1], twin=job.twin, twin_sae=job.twin_sae, config=config,
+        store=job.store,
+    )  # fmt: skip
+
+
+def polysemanticity_study(
+    model: Model,
+    sae: SAE,
+    texts: Texts,
+    *,
+    labels: Sequence[str] | None = None,
+    twin: Model | None = None,
+    twin_sae: SAE | None = None,
+    config: StudyConfig | None = None,
+    store: Store | None = None,
+) -> Result:
+    """Audit neurons, heads and latents of a model, beside a random-weights twin and random directions.
+
+    Args:
+        texts: the first `config.n_texts` are audited on; later ones are left for the masks.
+        labels: domain of each text; without them no masks are tried.
+        twin: the random-weights model; loaded from the model's name if None.
+        twin_sae: the SAE that reads the twin; `sae` if None.
+        store: keeps finished units, so that a killed study goes on.
+
+    Returns:
+        Result "polysemanticity": .table one row a condition and unit (verdict, K, evidence); .tables shares, views
+        (clusters of each unit in each view), power, and with labels masks and specificity.
+
+    Raises:
+        SaeMismatch: model and SAE do not fit.
+    """
+    study = _Study(model, sae, texts, labels, twin, twin_sae, config or StudyConfig())
+    found = study.units(store)
+    audits = [
+        tuple(
+            condition_of(table, which) if "verdict" in table else table.assign(condition=which) for table in found[unit]
+        )
+        for unit, (_, which) in _AUDITS.items()
+    ]
+    verdicts = pd.concat([pair[0] for pair in audits], ignore_index=True)
+    tables = {
+        "shares": verdict_shares(verdicts),
+        "views": pd.concat([pair[1] for pair in audits], ignore_index=True),
+        "power": found["power"][0],
+    }
+    if labels is not None:
+        for i, name in enumerate(("masks", "specificity")):
+            both = [found[unit][i].assign(units=unit.partition("-")[2]) for unit in _MASKS]
+            tables[name] = pd.concat(both, ignore_index=True)
+    return Result("polysemanticity", verdicts, tables, study.about(), _VIEW)
+
+
+class _Study:
+    """The units of one study; models and texts are read when the first unit that is not finished asks."""
+
+    def __init__(self, model, sae, texts: Texts, labels, twin, twin_sae, config: StudyConfig) -> None:
+        self.model, self.sae, self.texts, self.labels, self.config = model, sae, list(texts), labels, config
+        self.given_twin, self.twin_sae = twin, twin_sae if twin_sae is not None else sae
+
+    @cached_property
+    def twin(self) -> Model:
+        from interp.models import load_model
+
+        return self.given_twin or load_model(self.model.name, weights="random", seed=self.config.seed)
+
+    @cached_property
+    def read(self) -> Texts:
+        return self.texts[: self.config.n_texts]
+
+    @cached_property
+    def seen(self) -> TextTokens:
+        return read_text_tokens(self.model, self.read, seed=self.config.seed)
+
+    def units(self, store: Store | None) -> dict[str, tuple[pd.DataFrame, ...]]:
+        """Return the tables of every unit, computed or loaded."""
+        names = [*_AUDITS, "power", *(_MASKS if self.labels is not None else ())]
+        if store is None:
+            return {unit: self.compute(unit) for unit in names}
+        options: dict[str, Any] = {"store": store, "name_of": _files, "key_of": lambda _: self.key}
+        run_units(names, self.compute, desc="polysemanticity", **options)
+        return load_units(names, **options)
+
+    def compute(self, unit: str) -> tuple[pd.DataFrame, ...]:
+        """Return the tables of one unit."""
+        if unit in _AUDITS:
+            return self._audit(*_AUDITS[unit])
+        return self._power() if unit == "power" else self._masks(None if unit == _MASKS[0] else self.sae)
+
+    def _audit(self, kind: str, which: str) -> tuple[pd.DataFrame, ...]:
+        c = self.config
+        model, sae = (self.model, self.sae) if which == TRAINED else (self.twin, self.twin_sae)
+        options: dict[str, Any] = {"seen": self.seen, "config": c.audit}
+        if kind != "heads":
+            n = (c.n_units, c.n_controls) if which == TRAINED else (c.n_controls, 0)
+            options |= {"n": n[0], "n_directions": n[1]}
+        audits: dict[str, Callable[[], Result]] = {
+            "neurons": lambda: audit_neurons(model, self.read, **options),
+            "heads": lambda: audit_heads(model, self.read, **options),
+            "latents": lambda: audit_latents(model, sae, self.read, **options),
+        }
+        result = audits[kind]()
+        return result.table, result.tables["views"]
+
+    def _power(self) -> tuple[pd.DataFrame, ...]:
+        c = self.config
+        audited = audit_latents(self.model, self.sae, self.read, n=c.n_units, n_directions=0, seen=self.seen,
+                                config=AuditConfig(n_boot=0, seed=c.seed)).table  # fmt: skip
+        numbers = audited.loc[audited["kind"] == LATENT, "number"].to_numpy()
+        values = read_latents(self.model, self.sae, self.read, numbers)
+        return (
+            audit_sensitivity(
+                values, self.seen.views, text_index=self.seen.text_index, n_mixtures=c.n_mixtures, decisive=DECISIVE,
+                config=c.audit,
+            ),
+        )  # fmt: skip
+
+    def _masks(self, sae: SAE | None) -> tuple[pd.DataFrame, ...]:
+        c, labels = self.config, [str(label) for label in self.labels]
+        means, domains, units = domain_means(self.model, self.read, labels[: len(self.read)], sae=sae)
+        masks = leading_units(knowledge_exclusivity(means, domains, units), n=c.n_masked)
+        judged = _first_of_each(labels, len(self.read), c.n_domain_texts)
+        own = {labels[i] for i in judged}
+        matrix = masking_matrix(
+            self.model, [self.texts[i] for i in judged], [labels[i] for i in judged],
+            {domain: mask for domain, mask in masks.items() if domain in own}, sae=sae, n_random=c.n_random_masks,
+            seed=c.seed,
+        )  # fmt: skip
+        square = matrix[matrix["evaluated"].isin(matrix["masked"])]
+        return matrix, mask_specificity(square, seed=c.seed)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        labels = {} if self.labels is None else {"labels": texts_sha256([str(label) for label in self.labels])}
+        return {
+            "texts": texts_sha256(self.texts), **labels, "model": self.model.fingerprint, "sae": _fingerprint(self.sae),
+            "twin": self.twin.fingerprint, "twin sae": _fingerprint(self.twin_sae),
+        }  # fmt: skip
+
+    @cached_property
+    def key(self) -> Key:
+        return make_key({**self.config.to_dict(), "bos": self.model.bos}, self.inputs, code_version=CODE_VERSION)
+
+    def about(self) -> dict[str, Any]:
+        from interp.provenance import versions
+
+        return {
+            "analysis": "polysemanticity", "code_version": CODE_VERSION, "model": self.model.name,
+            "site": str(self.sae.config.site), "config": self.config.to_dict(), "inputs": self.inputs,
+            "seed": self.config.seed, "n_texts": len(self.read), "n_tokens": int(_n_tokens(self.model, self.read)),
+            "twin_sae_is_own": self.twin_sae is not self.sae, "versions": versions(),
+        }  # fmt: skip
+
+
+def _files(unit: str) -> tuple[str, ...]:
+    parts = ("power",) if unit == "power" else ("matrix", "specificity") if unit in _MASKS else ("verdicts", "views")
+    return tuple(f"polysemanticity/units/{unit.replace(' ', '-')}-{part}.parquet" for part in parts)
+
+
+def _first_of_each(labels: Sequence[str], start: int, n: int) -> list[int]:
+    """Return the first n texts from `start` on of each label."""
+    count: dict[str, int] = {}
+    chosen = []
+    for i in range(start, len(labels)):
+        count[labels[i]] = count.get(labels[i], 0) + 1
+        if count[labels[i]] <= n:
+            chosen.append(i)
+    return chosen
+
+
+def _texts_of(job: Job, config: StudyConfig) -> tuple[list[str], list[str] | None] | None:
+    """Return texts and their domains: of the bundled model's corpus, or from the file that the job names."""
+    given = getattr(job.config, "texts", None)
+    if given is not None:
+        lines = [line for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip()]
+        return lines[: config.n_texts], None
+    if job.config.model.partition("@")[0] != "atlas":
+        return None
+    from interp.atlas import facts
+
+    more = 40 * config.n_domain_texts  # the rarest domain is 3 % of the texts
+    made = list(islice(facts().texts(TEXT_SEED), config.n_texts + more))
+    return [text.text for text in made], [text.kind.partition("/")[0] for text in made]
+
+
+def _n_tokens(model: Model, texts: Texts) -> int:
+    from interp.tokens import encode
+
+    return int((~encode(model, texts, max_length=model.n_ctx).special).sum())
+
+
+def _fingerprint(sae: SAE) -> str:
+    weights: Mapping[str, str] = {name: sha256_array(w.detach().cpu().numpy()) for name, w in sae.weights().items()}
+    return str(make_key(sae.config.to_dict(), weights, code_version="1"))
