@@ -34,8 +34,8 @@ class Analysis:
 ANALYSES: dict[str, Analysis] = {
     a.name: a
     for a in (
-        Analysis("probing", "What can be read out of each layer?", "analyses.probing.study"),
         Analysis("geospatial", "Is geography laid out in the features?", "analyses.geospatial.run"),
+        Analysis("probing", "What can be read out of each layer?", "analyses.probing.study"),
         Analysis("attention", "What do the attention layers move, and why?", "analyses.attention.run"),
     )
 }

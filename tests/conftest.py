@@ -44,4 +44,4 @@ def small_places(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def small_config(small_places) -> RunConfig:
-    return RunConfig(places=str(small_places), permutations=99)
+    return RunConfig(("geospatial",), places=str(small_places), permutations=99)

@@ -44,8 +44,9 @@ def run(job: Job) -> Result:
     """Run the study of a job, keeping finished units in its store; without places of known country it says so."""
     from analyses.job import DEFAULT_SAE
 
+    places = job.places  # refuse a file before anything heavy is loaded
     sae = job.sae if job.config.sae is not None or job.config.model in DEFAULT_SAE else None
-    return readout_study(job.model, job.places, twin=job.twin, sae=sae, seed=job.config.seed, store=job.store)
+    return readout_study(job.model, places, twin=job.twin, sae=sae, seed=job.config.seed, store=job.store)
 
 
 def readout_study(

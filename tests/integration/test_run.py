@@ -25,7 +25,7 @@ def fixed_commit():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, small_places, fixed_commit):
     folder = tmp_path_factory.mktemp("run") / "small"
-    return run_job(RunConfig(places=str(small_places), permutations=99), folder)
+    return run_job(RunConfig(("geospatial",), places=str(small_places), permutations=99), folder)
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -76,7 +76,7 @@ def test_running_again_computes_nothing(finished, small_places, monkeypatch):
     before = bytes_of(finished.folder)
     monkeypatch.setattr(geospatial, "placename_activations", lambda *a, **k: pytest.fail("computed again"))
     monkeypatch.setattr(geospatial, "condition_tests", lambda *a, **k: pytest.fail("computed again"))
-    run_job(RunConfig(places=str(small_places), permutations=99), finished.folder)
+    run_job(RunConfig(("geospatial",), places=str(small_places), permutations=99), finished.folder)
     assert bytes_of(finished.folder) == before
 
 
@@ -91,7 +91,7 @@ def test_only_what_depends_on_a_choice_is_done_again(finished, small_places, tmp
     copy = tmp_path / "copy"
     shutil.copytree(finished.folder, copy)
     monkeypatch.setattr(geospatial, "placename_activations", lambda *a, **k: pytest.fail("activations again"))
-    run_job(RunConfig(places=str(small_places), permutations=49), copy)
+    run_job(RunConfig(("geospatial",), places=str(small_places), permutations=49), copy)
     table = pd.read_parquet(copy / "geospatial" / "geospatial.parquet")
     assert table["n_perm"].max() == 49
 
@@ -115,14 +115,14 @@ def test_a_flipped_bit_is_named_and_only_its_unit_is_redone(finished, small_conf
 
 
 def test_a_region_in_the_prompt_is_flagged(small_places, tmp_path):
-    config = RunConfig(places=str(small_places), permutations=49, template="{name}, {country}")
+    config = RunConfig(("geospatial",), places=str(small_places), permutations=49, template="{name}, {country}")
     result = run_job(config, tmp_path / "run").results["geospatial"]
     assert result.provenance["gives_region"] is True
     assert "copies it" in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_a_model_without_a_bundled_sae_asks_for_one(small_places, tmp_path):
-    config = RunConfig(model=str(Path("interp/assets/atlas").resolve()), places=str(small_places))
+    config = RunConfig(("geospatial",), str(Path("interp/assets/atlas").resolve()), places=str(small_places))
     with pytest.raises(InvalidInput, match="--sae"):
         run_job(config, tmp_path / "run")
 
@@ -151,7 +151,7 @@ def test_a_model_without_a_card_needs_a_bos_policy(small_places, tmp_path):
 
     mine = tmp_path / "mine"
     shutil.copytree(folder(), mine, ignore=shutil.ignore_patterns("card.json", "manifest.json"))
-    config = RunConfig(model=str(mine), sae=DEFAULT_SAE["atlas"], places=str(small_places), permutations=49)
+    config = RunConfig(("geospatial",), str(mine), sae=DEFAULT_SAE["atlas"], places=str(small_places), permutations=49)
     with pytest.raises(SaeMismatch, match="--bos"):
         run_job(config, tmp_path / "run")
     finished = run_job(replace(config, bos="always"), tmp_path / "run")
