@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analyses.geospatial.moran import _features, _graph
+from analyses.geospatial.feature_tables import read_features, read_graph, with_q
 from analyses.geospatial.name_features import ngram_indicators, principal_components, token_indicators
 from interp.errors import InvalidInput
 from interp.stats.autocorrelation import moran_i
-from interp.stats.corrections import benjamini_hochberg
 from interp.stats.pvalues import Alternative
 from interp.stats.residuals import Residuals, residual_moran_i
 from interp.stats.residuals import residualise as _residualise
@@ -92,7 +91,7 @@ def residualise(
         share_explained, rank (independent covariates), n, n_active, status ("explained": nothing is left). Their p is
         not that of `moran` on the residuals: use `residual_moran`.
     """
-    values, ids = _features(X, names)
+    values, ids = read_features(X, names)
     parts: Residuals = _residualise(values, np.asarray(covariates, dtype=np.float64), min_active=min_active)
     table = pd.DataFrame(
         {
@@ -139,32 +138,23 @@ def residual_moran(
 
     Reference: Freedman & Lane 1983; Winkler et al. 2014.
     """
-    values, ids = _features(X, names)
-    graph = _graph(W)
+    values, ids = read_features(X, names)
+    graph = read_graph(W)
     result = residual_moran_i(
         values, np.asarray(covariates, dtype=np.float64), graph, permutations=permutations, alternative=alternative,
         groups=groups, seed=seed, min_active=min_active,
     )  # fmt: skip
     raw = moran_i(values, graph, permutations=0, min_active=min_active)
-    return pd.DataFrame(
-        {
-            "feature": ids,
-            "I": result.I,
-            "I_raw": raw.I,
-            "share_explained": result.share_explained,
-            "rank": result.rank,
-            "null_mean": result.null_mean,
-            "null_sd": result.null_sd,
-            "z": (result.I - result.null_mean) / result.null_sd,
-            "p": result.p,
-            "q": benjamini_hochberg(result.p),
-            "n": result.n,
-            "n_active": result.n_active,
-            "n_perm": result.n_perm,
-            "seed": result.seed,
-            "alternative": alternative,
-            "n_tests": int((~np.isnan(result.p)).sum()),
-            "correction": "benjamini-hochberg",
-            "status": result.status.astype(object),
-        }
-    )
+    measured = {
+        "feature": ids,
+        "I": result.I,
+        "I_raw": raw.I,
+        "share_explained": result.share_explained,
+        "rank": result.rank,
+        "null_mean": result.null_mean,
+        "null_sd": result.null_sd,
+        "z": (result.I - result.null_mean) / result.null_sd,
+        "p": result.p,
+    }
+    about = {"n": result.n, "n_active": result.n_active, "n_perm": result.n_perm, "seed": result.seed}
+    return with_q(measured, {**about, "alternative": alternative}, result.status)

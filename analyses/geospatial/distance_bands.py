@@ -10,11 +10,10 @@ import pandas as pd
 from scipy import sparse
 from scipy.spatial import KDTree
 
-from analyses.geospatial.moran import _features
+from analyses.geospatial.feature_tables import read_features, with_q
 from analyses.geospatial.place_columns import check_places
 from analyses.geospatial.weights import _MOST_PAIRS, _SAME, EARTH_RADIUS_KM, unit_vectors
 from interp.errors import InvalidInput
-from interp.stats.corrections import benjamini_hochberg
 from interp.stats.correlogram import Correlogram, correlogram_i
 from interp.stats.pvalues import Alternative
 
@@ -54,7 +53,7 @@ def correlogram(
 
     Reference: Sokal & Oden 1978.
     """
-    values, ids = _features(X, names)
+    values, ids = read_features(X, names)
     edges = _checked_edges(bands_km)
     result = correlogram_i(
         values, distance_bands(places, edges.tolist()), permutations=permutations, alternative=alternative, level=level,
@@ -99,32 +98,22 @@ def _checked_edges(edges_km: Sequence[float]) -> np.ndarray:
 
 def _table(result: Correlogram, ids: list[Any], edges: np.ndarray) -> pd.DataFrame:
     n_bands, n_features = result.I.shape
-    p = result.p.T.ravel()
     with np.errstate(invalid="ignore"):
         z = (result.I - result.null_mean) / result.null_sd
-    return pd.DataFrame(
-        {
-            "feature": np.repeat(np.array(ids, dtype=object), n_bands),
-            "km_from": np.tile(edges[:-1], n_features),
-            "km_to": np.tile(edges[1:], n_features),
-            "n_pairs": np.tile(result.n_pairs, n_features),
-            "n_islands": np.tile(result.n_islands, n_features),
-            "I": result.I.T.ravel(),
-            "null_mean": result.null_mean,
-            "null_sd": result.null_sd.T.ravel(),
-            "low": result.low.T.ravel(),
-            "high": result.high.T.ravel(),
-            "z": z.T.ravel(),
-            "p": p,
-            "q": benjamini_hochberg(p),
-            "n": result.n,
-            "n_active": np.repeat(result.n_active, n_bands),
-            "n_perm": result.n_perm,
-            "seed": result.seed,
-            "alternative": result.alternative,
-            "level": result.level,
-            "n_tests": int((~np.isnan(p)).sum()),
-            "correction": "benjamini-hochberg",
-            "status": result.status.T.ravel().astype(object),
-        }
-    ).infer_objects()
+    measured = {
+        "feature": np.repeat(np.array(ids, dtype=object), n_bands),
+        "km_from": np.tile(edges[:-1], n_features),
+        "km_to": np.tile(edges[1:], n_features),
+        "n_pairs": np.tile(result.n_pairs, n_features),
+        "n_islands": np.tile(result.n_islands, n_features),
+        "I": result.I.T.ravel(),
+        "null_mean": result.null_mean,
+        "null_sd": result.null_sd.T.ravel(),
+        "low": result.low.T.ravel(),
+        "high": result.high.T.ravel(),
+        "z": z.T.ravel(),
+        "p": result.p.T.ravel(),
+    }
+    about = {"n": result.n, "n_active": np.repeat(result.n_active, n_bands), "n_perm": result.n_perm}
+    about |= {"seed": result.seed, "alternative": result.alternative, "level": result.level}
+    return with_q(measured, about, result.status.T.ravel()).infer_objects()

@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from analyses.geospatial.moran import _features, _graph
-from analyses.geospatial.weights import SpatialWeights
-from interp.errors import InvalidInput
-from interp.stats.corrections import benjamini_hochberg
+from analyses.geospatial.feature_tables import (
+    check_alpha,
+    one_row_a_feature,
+    one_row_a_place,
+    read_features,
+    read_graph,
+    read_places,
+    read_weights,
+)
 from interp.stats.geary import geary_c
 from interp.stats.getis_ord import LocalGResult, getis_ord_g, getis_ord_local
 from interp.stats.join_counts import count_joins
 from interp.stats.pvalues import Alternative, resolve_p
-from interp.stats.spatial_test import SpatialTest
 
 
 def geary(
@@ -51,11 +54,11 @@ def geary(
 
     Reference: Geary 1954; Cliff & Ord 1981.
     """
-    values, ids = _features(X, names)
+    values, ids = read_features(X, names)
     result = geary_c(
-        values, _graph(W), permutations=permutations, alternative=alternative, seed=seed, min_active=min_active
+        values, read_graph(W), permutations=permutations, alternative=alternative, seed=seed, min_active=min_active
     )
-    return one_row_a_feature(result, ids, "C", result.p_perm, alternative=alternative)
+    return one_row_a_feature(result, ids, "C", alternative=alternative)
 
 
 def getis_ord(
@@ -97,18 +100,17 @@ def getis_ord(
 
     Reference: Getis & Ord 1992; Ord & Getis 1995.
     """
-    values, ids = _features(X, names)
+    values, ids = read_features(X, names)
     if not local:
         tail = "greater" if alternative is None else alternative
         drawn = 999 if permutations is None else permutations
-        result = getis_ord_g(values, _graph(W), permutations=drawn, alternative=tail, seed=seed, min_active=min_active)
-        return one_row_a_feature(result, ids, "G", result.p_perm, alternative=tail)
-    if not 0 < alpha < 1:
-        raise InvalidInput(f"alpha={alpha!r}; expected a false discovery rate between 0 and 1, e.g. 0.05.")
-    csr = W if sparse.issparse(W) else (W if isinstance(W, SpatialWeights) else SpatialWeights.from_pysal(W)).csr
-    places = list(range(csr.shape[0])) if place_names is None else list(place_names)
-    if len(places) != csr.shape[0]:
-        raise InvalidInput(f"place_names has {len(places)} entries, W has {csr.shape[0]} places.")
+        result = getis_ord_g(
+            values, read_graph(W), permutations=drawn, alternative=tail, seed=seed, min_active=min_active
+        )
+        return one_row_a_feature(result, ids, "G", alternative=tail)
+    check_alpha(alpha)
+    csr = read_weights(W)
+    places = read_places(place_names, csr.shape[0])
     result = getis_ord_local(
         values,
         csr,
@@ -156,14 +158,14 @@ def join_counts(
 
     Reference: Cliff & Ord 1981, section 1.4 (non-free sampling).
     """
-    values, ids = _features(X, names)
+    values, ids = read_features(X, names)
     result = count_joins(
-        values, _graph(W), threshold=threshold, permutations=permutations, alternative=alternative, seed=seed,
+        values, read_graph(W), threshold=threshold, permutations=permutations, alternative=alternative, seed=seed,
         min_active=min_active,
     )  # fmt: skip
     bb = result.bb
     p, source = resolve_p(bb.p_analytic, bb.at_least, bb.at_most, bb.n_perm, bb.skew, alternative=alternative)
-    table = one_row_a_feature(bb, ids, "BB", p, alternative=alternative)
+    table = one_row_a_feature(bb, ids, "BB", p=p, alternative=alternative, threshold=threshold)
     table.insert(list(table.columns).index("p") + 1, "p_source", source.astype(object))
     at = list(table.columns).index("n")
     for name, other in (("BW", result.bw), ("WW", result.ww)):
@@ -171,56 +173,12 @@ def join_counts(
         for suffix, column in parts.items():
             table.insert(at, f"{name}{suffix}", column)
             at += 1
-    table.insert(len(table.columns) - 1, "threshold", threshold)
     return table
 
 
-def one_row_a_feature(
-    result: SpatialTest, ids: list[Any], name: str, p: np.ndarray, *, alternative: Alternative
-) -> pd.DataFrame:
-    """Return a one-column test as a table whose statistic is called `name`; q is over the rows with a p."""
-    return pd.DataFrame(
-        {
-            "feature": ids,
-            name: result.statistic,
-            "null_mean": result.null_mean,
-            "null_sd": result.null_sd,
-            "z": result.z,
-            "p": p,
-            "q": benjamini_hochberg(p),
-            "n": result.n,
-            "n_active": result.n_active,
-            "n_perm": result.n_perm,
-            "seed": result.seed,
-            "alternative": alternative,
-            "n_tests": int((~np.isnan(p)).sum()),
-            "correction": "benjamini-hochberg",
-            "status": result.status.astype(object),
-        }
-    )
-
-
 def _place_table(result: LocalGResult, f: int, feature: Any, places: list[Any], alpha: float) -> pd.DataFrame:
-    z, p, status = result.z[:, f], result.p[:, f], result.status[:, f]
-    q = benjamini_hochberg(p)
-    untested = np.where(status == "island", "island", "no test").astype(object)
-    named = np.where(q <= alpha, np.where(z > 0, "hot", "cold"), "ns").astype(object)
-    return pd.DataFrame(
-        {
-            "feature": [feature] * len(places),
-            "place": places,
-            "z": z,
-            "p": p,
-            "q": q,
-            "cluster": np.where(np.isnan(p), untested, named),
-            "n": len(places),
-            "n_perm": result.n_perm[:, f],
-            "seed": result.seed,
-            "alternative": result.alternative,
-            "n_tests": int((~np.isnan(p)).sum()),
-            "correction": "benjamini-hochberg",
-            "alpha": alpha,
-            "star": result.star,
-            "status": status.astype(object),
-        }
-    )
+    z = result.z[:, f]
+    side = np.where(z > 0, "hot", "cold").astype(object)
+    about = {"n_perm": result.n_perm[:, f], "seed": result.seed, "alternative": result.alternative, "alpha": alpha}
+    about |= {"star": result.star, "status": result.status[:, f]}
+    return one_row_a_place(feature, places, {"z": z, "p": result.p[:, f]}, side, about)

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from scipy import sparse
 
-from analyses.geospatial.global_tests import one_row_a_feature
-from analyses.geospatial.moran import _features
-from analyses.geospatial.weights import SpatialWeights
+from analyses.geospatial.feature_tables import one_row_a_feature, read_features, read_weights
 from interp.stats.car_kernel import car_kernel, car_q
 from interp.stats.pvalues import Alternative
 
@@ -52,12 +49,9 @@ def car_test(
 
     Reference: Besag 1974; arXiv 2602.02825 (2026).
     """
-    values, ids = _features(X, names)
-    csr = W if sparse.issparse(W) else (W if isinstance(W, SpatialWeights) else SpatialWeights.from_pysal(W)).csr
+    values, ids = read_features(X, names)
     result = car_q(
-        values, car_kernel(csr, rho=rho), permutations=permutations, alternative=alternative, seed=seed,
+        values, car_kernel(read_weights(W), rho=rho), permutations=permutations, alternative=alternative, seed=seed,
         min_active=min_active,
     )  # fmt: skip
-    table = one_row_a_feature(result, ids, "Q", result.p_perm, alternative=alternative)
-    table.insert(len(table.columns) - 1, "rho", rho)
-    return table
+    return one_row_a_feature(result, ids, "Q", alternative=alternative, rho=rho)

@@ -7,13 +7,22 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from analyses.geospatial.weights import SpatialWeights
+from analyses.geospatial.feature_tables import (
+    CORRECTIONS,
+    Correction,
+    check_alpha,
+    one_row_a_place,
+    read_features,
+    read_graph,
+    read_places,
+    read_weights,
+    with_q,
+)
 from interp.errors import InvalidInput, nearest
 from interp.stats.autocorrelation import MoranResult, moran_i
-from interp.stats.corrections import benjamini_hochberg
 from interp.stats.local_autocorrelation import QUADRANTS, LocalMoranResult, local_moran_i
+from interp.stats.min_p_moran import min_p_moran_i
 from interp.stats.moran_graph import MoranGraph
 from interp.stats.pvalues import Alternative, resolve_p
 
@@ -31,6 +40,7 @@ def moran(
     alternative: Alternative = "greater",
     seed: int = 0,
     min_active: int = 10,
+    correction: Correction = "bh",
     names: Sequence[Any] | None = None,
 ) -> pd.DataFrame:
     """Test each feature for spatial autocorrelation.
@@ -58,21 +68,27 @@ def moran(
         alternative: "greater" (clustered), "less" or "two-sided".
         seed: seed of the permutations.
         min_active: features with fewer places off their majority value get status "too_rare" and no p.
+        correction: what q is. "bh" (Benjamini-Hochberg) and "by" (Benjamini-Yekutieli, under any dependence) hold the
+            false discovery rate; "minp" holds the chance of any false rejection (step-down minP, as `min_p_moran`,
+            which compares features by their Pearson III p) and draws the permutations once more.
         names: feature ids; default 0, 1, ...
 
     Returns:
         One row a feature: feature, I, I_scaled (I over the largest I this graph allows), expected, null_sd, skew, z,
-        p_analytic, p_perm, p, p_source, q (Benjamini-Hochberg over the rows with a p), n, n_active, density, n_perm,
+        p_analytic, p_perm, p, p_source, q (over the rows with a p), n, n_active, density, n_perm,
         seed, alternative, null, n_tests, correction, status. All but q and n_tests depend on that feature alone.
 
     Raises:
-        InvalidInput: shapes that do not fit, an unknown null, groups without "stratified" or the reverse.
+        InvalidInput: shapes that do not fit, an unknown null or correction, groups without "stratified" or the
+            reverse, "minp" with "stratified".
 
-    Reference: Moran 1950; Cliff & Ord 1981; Knijnenburg et al. 2009; Benjamini & Hochberg 1995.
+    Reference: Moran 1950; Cliff & Ord 1981; Knijnenburg et al. 2009; Benjamini & Hochberg 1995;
+        Benjamini & Yekutieli 2001; Westfall & Young 1993.
     """
     _check_null(null, groups, permutations)
-    graph = _graph(W)
-    values, ids = _features(X, names)
+    _check_correction(correction, null)
+    graph = read_graph(W)
+    values, ids = read_features(X, names)
     drawn = 0 if null == "randomisation" else permutations
     result = moran_i(
         values,
@@ -84,7 +100,12 @@ def moran(
         seed=seed,
         min_active=min_active,
     )
-    return _table(result, ids, null, graph)
+    table = _table(result, ids, null, graph, "by" if correction == "by" else "bh")
+    if correction == "minp":
+        options: Any = {"alternative": alternative, "seed": seed, "min_active": min_active}
+        table["q"] = min_p_moran_i(values, graph, permutations=permutations, **options).p_adjusted
+        table["correction"] = CORRECTIONS["minp"]
+    return table
 
 
 def _check_null(null: str, groups: Any, permutations: int) -> None:
@@ -99,58 +120,46 @@ def _check_null(null: str, groups: Any, permutations: int) -> None:
         raise InvalidInput(f"null={null!r} needs permutations, e.g. permutations=999; got {permutations}.")
 
 
-def _graph(W: Any) -> MoranGraph:
-    if isinstance(W, MoranGraph):
-        return W
-    if isinstance(W, SpatialWeights):
-        return W.graph
-    return MoranGraph.from_weights(W) if sparse.issparse(W) else SpatialWeights.from_pysal(W).graph
+def _check_correction(correction: str, null: str) -> None:
+    if correction not in CORRECTIONS:
+        close = nearest(str(correction), list(CORRECTIONS), n=1)[0]
+        raise InvalidInput(f"correction={correction!r} is not one of {list(CORRECTIONS)}; did you mean {close!r}?")
+    if correction == "minp" and null == "stratified":
+        raise InvalidInput("correction='minp' compares features by a tail that null='stratified' has not; use 'by'.")
 
 
-def _features(X: Any, names: Sequence[Any] | None) -> tuple[Any, list[Any]]:
-    """Return the matrix and one id for each of its columns."""
-    if isinstance(X, pd.DataFrame):
-        names, X = list(X.columns) if names is None else names, X.to_numpy()
-    n_features = X.shape[1] if getattr(X, "ndim", 0) == 2 else 0
-    ids = list(range(n_features)) if names is None else list(names)
-    if len(ids) != n_features and getattr(X, "ndim", 0) == 2:
-        raise InvalidInput(f"names has {len(ids)} entries, X has {n_features} features (columns).")
-    return X, ids
-
-
-def _table(result: MoranResult, ids: list[Any], null: Null, graph: MoranGraph) -> pd.DataFrame:
+def _table(
+    result: MoranResult, ids: list[Any], null: Null, graph: MoranGraph, correction: Literal["bh", "by"]
+) -> pd.DataFrame:
     if null in ("auto", "randomisation"):
         counts = (result.at_least, result.at_most, result.n_perm)
         p, source = resolve_p(result.p_analytic, *counts, result.skew, alternative=result.alternative)
     else:
         p = result.p_perm
         source = np.where(np.isnan(p), "", "permutation" if null == "permutation" else "stratified_permutation")
-    return pd.DataFrame(
-        {
-            "feature": ids,
-            "I": result.I,
-            "I_scaled": result.I / graph.i_max,
-            "expected": result.expected,
-            "null_sd": result.null_sd,
-            "skew": result.skew,
-            "z": result.z,
-            "p_analytic": result.p_analytic,
-            "p_perm": result.p_perm,
-            "p": p,
-            "p_source": source.astype(object),
-            "q": benjamini_hochberg(p),
-            "n": result.n,
-            "n_active": result.n_active,
-            "density": result.n_active / result.n,
-            "n_perm": result.n_perm,
-            "seed": result.seed,
-            "alternative": result.alternative,
-            "null": null,
-            "n_tests": int((~np.isnan(p)).sum()),
-            "correction": "benjamini-hochberg",
-            "status": result.status.astype(object),
-        }
-    )
+    measured = {
+        "feature": ids,
+        "I": result.I,
+        "I_scaled": result.I / graph.i_max,
+        "expected": result.expected,
+        "null_sd": result.null_sd,
+        "skew": result.skew,
+        "z": result.z,
+        "p_analytic": result.p_analytic,
+        "p_perm": result.p_perm,
+        "p": p,
+        "p_source": source.astype(object),
+    }
+    about = {
+        "n": result.n,
+        "n_active": result.n_active,
+        "density": result.n_active / result.n,
+        "n_perm": result.n_perm,
+        "seed": result.seed,
+        "alternative": result.alternative,
+        "null": null,
+    }
+    return with_q(measured, about, result.status, correction=correction)
 
 
 def local_moran(
@@ -186,39 +195,17 @@ def local_moran(
 
     Reference: Anselin 1995; Caldas de Castro & Singer 2006 (false discovery rate of local statistics).
     """
-    if not 0 < alpha < 1:
-        raise InvalidInput(f"alpha={alpha!r}; expected a false discovery rate between 0 and 1, e.g. 0.05.")
-    values, ids = _features(X, names)
-    csr = W if sparse.issparse(W) else (W if isinstance(W, SpatialWeights) else SpatialWeights.from_pysal(W)).csr
+    check_alpha(alpha)
+    values, ids = read_features(X, names)
+    csr = read_weights(W)
     result = local_moran_i(values, csr, permutations=permutations, seed=seed, min_active=min_active)
-    places = list(range(csr.shape[0])) if place_names is None else list(place_names)
-    if len(places) != csr.shape[0]:
-        raise InvalidInput(f"place_names has {len(places)} entries, W has {csr.shape[0]} places.")
+    places = read_places(place_names, csr.shape[0])
     tables = [_local_table(result, f, feature, places, alpha) for f, feature in enumerate(ids)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _local_table(result: LocalMoranResult, f: int, feature: Any, places: list[Any], alpha: float) -> pd.DataFrame:
-    p, status = result.p[:, f], result.status[:, f]
-    q = benjamini_hochberg(p)
     quadrant = np.array(QUADRANTS, dtype=object)[result.quadrant[:, f]]
-    untested = np.where(status == "island", "island", "no test").astype(object)
-    columns = {
-        "feature": [feature] * len(places),
-        "place": places,
-        "Is": result.Is[:, f],
-        "lag": result.lag[:, f],
-        "quadrant": quadrant,
-        "p": p,
-        "q": q,
-        "cluster": np.where(np.isnan(p), untested, np.where(q <= alpha, quadrant, "ns")),
-        "n": len(places),
-        "n_perm": result.n_perm[:, f],
-        "seed": result.seed,
-        "alternative": "two-sided",
-        "n_tests": int((~np.isnan(p)).sum()),
-        "correction": "benjamini-hochberg",
-        "alpha": alpha,
-        "status": status.astype(object),
-    }
-    return pd.DataFrame(columns)
+    measured = {"Is": result.Is[:, f], "lag": result.lag[:, f], "quadrant": quadrant, "p": result.p[:, f]}
+    about = {"n_perm": result.n_perm[:, f], "seed": result.seed, "alternative": "two-sided", "alpha": alpha}
+    return one_row_a_place(feature, places, measured, quadrant, {**about, "status": result.status[:, f]})

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from analyses.geospatial.moran import _features
-from analyses.geospatial.weights import SpatialWeights
+from analyses.geospatial.feature_tables import CORRECTIONS, read_features, read_weights
 from interp.errors import InvalidInput
 from interp.stats.bivariate import BivariateNull, bivariate_moran_i
 from interp.stats.corrections import benjamini_hochberg
@@ -58,13 +56,12 @@ def bivariate_moran(
 
     Reference: Wartenberg 1985; Wagner & Dray 2015; Clifford, Richardson & Hemon 1989 (why permutation misleads).
     """
-    values, ids = _features(X, names)
-    others, labels = _features(covariates, None)
+    values, ids = read_features(X, names)
+    others, labels = read_features(covariates, None)
     if getattr(others, "ndim", 0) != 2:
         raise InvalidInput("covariates must be places x covariates; for one of them: column[:, None].")
-    csr = W if sparse.issparse(W) else (W if isinstance(W, SpatialWeights) else SpatialWeights.from_pysal(W)).csr
     result = bivariate_moran_i(
-        values, others, csr, null=null, permutations=permutations, alternative=alternative, seed=seed,
+        values, others, read_weights(W), null=null, permutations=permutations, alternative=alternative, seed=seed,
         min_active=min_active,
     )  # fmt: skip
     t = result.test
@@ -94,7 +91,7 @@ def bivariate_moran(
         "alternative": np.full(shape, alternative, dtype=object),
         "null": np.full(shape, null, dtype=object),
         "n_tests": n_tests,
-        "correction": np.full(shape, "benjamini-hochberg", dtype=object),
+        "correction": np.full(shape, CORRECTIONS["bh"], dtype=object),
         "status": t.status.astype(object),
         "note": np.full(shape, note, dtype=object),
     }

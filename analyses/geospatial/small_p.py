@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analyses.geospatial.moran import _features, _graph
+from analyses.geospatial.feature_tables import CORRECTIONS, read_features, read_graph, with_q
 from interp.stats.certified import certified_moran_i
 from interp.stats.min_p_moran import min_p_moran_i
 from interp.stats.pvalues import Alternative
@@ -53,34 +53,16 @@ def certified_moran(
 
     Reference: Gandy & Hahn 2014; Besag & Clifford 1991 (the rule of `moran(max_permutations=)`).
     """
-    values, ids = _features(X, names)
+    values, ids = read_features(X, names)
     r = certified_moran_i(
-        values, _graph(W), q_cut=q_cut, permutations=permutations, max_permutations=max_permutations, error=error,
+        values, read_graph(W), q_cut=q_cut, permutations=permutations, max_permutations=max_permutations, error=error,
         alternative=alternative, groups=groups, seed=seed, min_active=min_active,
     )  # fmt: skip
-    return pd.DataFrame(
-        {
-            "feature": ids,
-            "I": r.I,
-            "null_mean": r.null_mean,
-            "null_sd": r.null_sd,
-            "p": r.p,
-            "p_low": r.p_low,
-            "p_high": r.p_high,
-            "q": r.q,
-            "decision": r.decision.astype(object),
-            "n": r.n,
-            "n_active": r.n_active,
-            "n_perm": r.n_perm,
-            "seed": r.seed,
-            "alternative": r.alternative,
-            "q_cut": r.q_cut,
-            "error": r.error,
-            "n_tests": int((~np.isnan(r.p)).sum()),
-            "correction": "benjamini-hochberg",
-            "status": r.status.astype(object),
-        }
-    )
+    measured = {"feature": ids, "I": r.I, "null_mean": r.null_mean, "null_sd": r.null_sd}
+    measured |= {"p": r.p, "p_low": r.p_low, "p_high": r.p_high}
+    about = {"decision": r.decision.astype(object), "n": r.n, "n_active": r.n_active, "n_perm": r.n_perm}
+    about |= {"seed": r.seed, "alternative": r.alternative, "q_cut": r.q_cut, "error": r.error}
+    return with_q(measured, about, r.status)
 
 
 def min_p_moran(
@@ -110,9 +92,9 @@ def min_p_moran(
 
     Reference: Westfall & Young 1993.
     """
-    values, ids = _features(X, names)
+    values, ids = read_features(X, names)
     r = min_p_moran_i(
-        values, _graph(W), permutations=permutations, alternative=alternative, seed=seed, min_active=min_active
+        values, read_graph(W), permutations=permutations, alternative=alternative, seed=seed, min_active=min_active
     )
     return pd.DataFrame(
         {
@@ -129,7 +111,7 @@ def min_p_moran(
             "seed": r.moran.seed,
             "alternative": alternative,
             "n_tests": int((~np.isnan(r.p)).sum()),
-            "correction": "minP step-down",
+            "correction": CORRECTIONS["minp"],
             "status": r.moran.status.astype(object),
         }
     )

@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 
 from analyses.geospatial.moran import local_moran, moran
+from analyses.geospatial.small_p import min_p_moran
 from analyses.geospatial.weights import spatial_weights
 from interp.errors import InvalidInput
 from interp.stats.corrections import benjamini_hochberg
@@ -131,12 +132,33 @@ def test_i_scaled_is_one_for_the_smoothest_pattern(weights):
     assert table["I_scaled"][1] < 1
 
 
+def test_q_is_corrected_as_asked(X, weights):
+    from statsmodels.stats.multitest import multipletests
+
+    p = moran(X, weights)["p"].to_numpy()
+    for correction, method in (("bh", "fdr_bh"), ("by", "fdr_by")):
+        table = moran(X, weights, correction=correction)
+        np.testing.assert_allclose(table["q"][:8], multipletests(p[:8], method=method)[1], rtol=1e-12)
+        assert table["q"][8:].isna().all()
+        assert set(table["correction"]) == {{"bh": "benjamini-hochberg", "by": "benjamini-yekutieli"}[correction]}
+
+
+def test_min_p_is_that_of_its_own_table(X, weights):
+    table, own = moran(X, weights, correction="minp", permutations=199), min_p_moran(X, weights, permutations=199)
+    np.testing.assert_array_equal(table["q"], own["p_adjusted"])
+    assert set(table["correction"]) == set(own["correction"]) == {"minP step-down"}
+    assert (table["q"][:2] == 1 / 200).all()
+    assert (table["q"][2:8] > 0.05).all()
+
+
 BAD = {
     "null": ({"null": "randomization"}, "'randomisation'"),
     "groups without stratified": ({"groups": np.zeros(N)}, "go together"),
     "stratified without groups": ({"null": "stratified"}, "go together"),
     "no permutations": ({"null": "permutation", "permutations": 0}, "needs permutations"),
     "names": ({"names": ["a"]}, "names has 1 entries"),
+    "correction": ({"correction": "bonferroni"}, r"\['bh', 'by', 'minp'\]"),
+    "minp within groups": ({"correction": "minp", "null": "stratified", "groups": np.arange(N) % 2}, "use 'by'"),
 }
 
 

@@ -36,6 +36,15 @@ def test_benjamini_hochberg_does_not_count_missing_tests():
     np.testing.assert_allclose(q, [0.02, np.nan, 0.04, np.nan])
 
 
+def test_under_any_dependence_it_equals_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.random.default_rng(0).random(200) ** 3
+    q = benjamini_hochberg(np.append(p, np.nan), dependence="any")
+    np.testing.assert_allclose(q[:-1], multipletests(p, method="fdr_by")[1], rtol=1e-12)
+    assert np.isnan(q[-1])
+
+
 def test_benjamini_hochberg_keeps_the_order_of_the_tests():
     p = np.random.default_rng(0).random(50)
     order = np.random.default_rng(1).permutation(50)
