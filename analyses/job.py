@@ -96,6 +96,19 @@ class Job:
         return sae
 
     @cached_property
+    def layer_saes(self) -> dict[str, SAE]:
+        """The bundled SAEs of the other layers that stand beside the SAE of the job, by site."""
+        from interp.sae import list_saes, load_sae
+
+        family, _, site = self.sae_name.rpartition("/")
+        component = site.partition(".")[0]
+        names = [name for name in list_saes() if name.rpartition("/")[0] == family]
+        sites = [name.rpartition("/")[2] for name in names if self.sae_name in names]
+        return {
+            s: load_sae(f"{family}/{s}") for s in sites if s.split(".")[0] == component and s.split(".")[1].isdigit()
+        }
+
+    @cached_property
     def twin_sae(self) -> SAE:
         """The SAE that reads the twin: trained on it where one is bundled, else the same SAE."""
         from interp.sae import load_sae

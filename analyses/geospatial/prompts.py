@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
 from interp.errors import InvalidInput, nearest
 
 NAME_ALONE = "{name}"
+Over = Literal["name", "prompt"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Prompts:
     """One prompt a place.
 
     texts: the prompts, in the order of the places.
-    spans: (start, end) of the name in each prompt, in characters.
+    spans: (start, end) of what is pooled in each prompt, in characters: the name, or all of it.
     gives_region: whether the template writes something else about the place than its name. Moran's I of
         any feature that copies a region is near 1, so a result with such prompts is marked.
     """
@@ -28,17 +29,26 @@ class Prompts:
     template: str
     gives_region: bool
 
+    def part(self, start: int, n: int) -> Prompts:
+        """Return the prompts of `n` places from number `start` on."""
+        rows = slice(start, start + n)
+        return Prompts(self.texts[rows], self.spans[rows], self.template, self.gives_region)
 
-def make_prompts(places: pd.DataFrame, template: str = NAME_ALONE) -> Prompts:
+
+def make_prompts(places: pd.DataFrame, template: str = NAME_ALONE, *, over: Over = "name") -> Prompts:
     """Fill a template such as `{name}` or `{name} is a city in {country}` for every place.
 
     Args:
         places: frame with a column `name` and whatever else the template names.
         template: text with `{name}` exactly once; other fields are columns of `places`.
+        over: which characters the spans hold: those of the name, or the whole prompt.
 
     Raises:
-        InvalidInput: no or several `{name}`, an unknown field, a place without a value for it, an empty name.
+        InvalidInput: another `over`, no or several `{name}`, an unknown field, a place without a value for it, or an
+            empty name.
     """
+    if over not in get_args(Over):
+        raise InvalidInput(f"over is one of {', '.join(get_args(Over))}, not {over!r}.")
     fields = _fields(template)
     if fields.count("name") != 1:
         raise InvalidInput(
@@ -67,7 +77,7 @@ def make_prompts(places: pd.DataFrame, template: str = NAME_ALONE) -> Prompts:
         start = before.format(**row)
         name = str(row["name"])
         texts.append(start + name + after.format(**row))
-        spans.append((len(start), len(start) + len(name)))
+        spans.append((len(start), len(start) + len(name)) if over == "name" else (0, len(texts[-1])))
     return Prompts(texts, spans, template, gives_region=len(set(fields)) > 1)
 
 

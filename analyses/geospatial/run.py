@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from analyses.geospatial.activations import PlaceActivations, neuron_site, placename_activations
+from analyses.geospatial.activations import PlaceActivations, name_tokens, neuron_site
+from analyses.geospatial.confounds import place_covariates
+from analyses.geospatial.name_features import ngram_indicators, token_indicators
 from analyses.geospatial.places import load_places
-from analyses.geospatial.prompts import Prompts, make_prompts
+from analyses.geospatial.prompts import make_prompts
 from analyses.geospatial.study import (
     LATENT,
+    NAMES,
     NEURON,
+    NGRAM,
     RANDOM,
     SHUFFLED,
+    TOKEN,
     TRAINED,
+    WITHIN,
     StudyConfig,
     condition_tests,
     country_labels,
     feature_values,
     local_tests,
+    neighbour_summary,
+    reach,
     summarise,
     top_features,
     top_places,
 )
+from analyses.geospatial.study_units import CODE_VERSION, StudyUnits
+from analyses.geospatial.survey import layer_sites, readings_for, survey_tests
+from analyses.geospatial.verdicts import Context
 from analyses.geospatial.view import figures, headline, section
-from analyses.geospatial.weights import spatial_weights
+from analyses.geospatial.weights import SpatialWeights, spatial_weights
+from interp.atlas.world import country_table
 from interp.errors import InvalidInput, SaeMismatch
 from interp.result import Result
 from interp.sae import check_fit
-from interp.store import Store, make_key, sha256_array, sha256_table
-from interp.tokens import encode
-from interp.work import load_units, run_units
+from interp.store import Store
 
 if TYPE_CHECKING:
     from analyses.job import Job
@@ -42,10 +51,6 @@ if TYPE_CHECKING:
     from interp.sae import SAE
 
 __all__ = ["autocorrelation_study", "figures", "headline", "run", "section"]
-
-CODE_VERSION = "1"
-CHUNK = 1000  # places in a work unit
-_SOURCE = {TRAINED: "trained", RANDOM: "random", SHUFFLED: "trained"}
 
 
 def run(job: Job) -> Result:
@@ -56,8 +61,9 @@ def run(job: Job) -> Result:
     make_prompts(places, config.template)  # refuse a template before anything heavy is loaded
     _require_enough(places, config)
     return autocorrelation_study(
-        job.model, job.sae, places, twin=job.twin, twin_sae=job.twin_sae, config=config, store=job.store
-    )
+        job.model, job.sae, places, twin=job.twin, twin_sae=job.twin_sae, layer_saes=job.layer_saes, config=config,
+        store=job.store,
+    )  # fmt: skip
 
 
 def autocorrelation_study(
@@ -67,6 +73,8 @@ def autocorrelation_study(
     *,
     twin: Model | None = None,
     twin_sae: SAE | None = None,
+    layer_saes: Mapping[str, SAE] | None = None,
+    survey: bool = True,
     config: StudyConfig | None = None,
     store: Store | None = None,
 ) -> Result:
@@ -75,42 +83,55 @@ def autocorrelation_study(
     Args:
         model: from `interp.load_model`.
         sae: from `interp.load_sae`; read where its config says.
-        places: from `load_places`: name, lat, lon and, for the test within countries, country.
+        places: from `load_places`: name, lat, lon and, for the tests within countries, country.
         twin: the random-weights model; loaded from the model's name if None.
         twin_sae: the SAE that reads the twin, best one trained on it; `sae` if None.
+        layer_saes: SAEs of other layers by site, for the survey; there, layers without one give their neurons alone.
+        survey: also count the geographic features of every layer under several prompts and poolings.
         config: choices that change the numbers; default `StudyConfig()`.
         store: keeps finished units, so that a killed study goes on.
 
     Returns:
-        `Result`: `.table` one row a condition, unit and feature; `.tables` summary, top_values (place x feature),
-        top_places, clusters and places.
+        `Result`: `.table` one row a condition, unit and feature, with the evidence and a verdict; `.tables` summary,
+        neighbours (the counts at other k), survey, top_values (place x feature), top_places, clusters and places.
 
     Raises:
         InvalidInput: too few places for the neighbours. UnknownSite, SaeMismatch: model and SAE do not fit.
     """
     config = config or StudyConfig()
-    places = places.reset_index(drop=True)
+    places = _with_country_names(places.reset_index(drop=True))
     _require_enough(places, config)
     if twin is None:
         from interp.models import load_model
 
         twin = load_model(model.name, weights="random", seed=config.seed)
-    readers = {"trained": (model, sae), "random": (twin, _same_site(twin_sae, sae))}
+    twin_reader = _same_site(twin_sae, sae)
     mismatches = check_fit(model, sae, allow_mismatch=True).mismatches
-    keeper = _Keeper(store, places, config)
-    prompts = make_prompts(places, config.template)
-    acts = {name: keeper.activations(name, *reader, prompts) for name, reader in readers.items()}
+    units = StudyUnits(store, places, config)
+    prompts = make_prompts(places, config.template, over=config.over)
+    acts = {
+        TRAINED: units.activations("trained", model, sae, prompts),
+        RANDOM: units.activations("random", twin, twin_reader, prompts),
+    }
+    tokens = name_tokens(model, make_prompts(places))
+    context, within = _context(places, tokens)
     W = spatial_weights(places, k=config.k)
-    countries, within = country_labels(places)
-    tests = keeper.tests(lambda name: condition_tests(name, acts[_SOURCE[name]], W, config, countries=countries))
-    tables = _derived(tests, acts["trained"], places, W, config)
+    tests = _tests(units, acts, places, tokens, W, context, config)
+    tables = _derived(tests, acts[TRAINED], places, W, config)
+    if survey:
+        readers = {
+            TRAINED: (model, {**dict(layer_saes or {}), str(sae.config.site): sae}),
+            RANDOM: (twin, {str(sae.config.site): twin_sae} if twin_sae is not None else {}),
+        }
+        tables["survey"] = _survey(units, readers, places, str(sae.config.site), W, context, config)
     about = {
-        **_provenance(model, sae, config, keeper),
+        **_provenance(model, sae, config, units),
         "gives_region": prompts.gives_region,
         "sae_mismatch": list(mismatches),
-        "twin_sae_is_own": readers["random"][1] is not sae,
+        "twin_sae_is_own": twin_reader is not sae,
         "top_unit": top_unit(tests, config),
         "within_country": within,
+        "covariates": [c for c in context.covariates.columns if not c.startswith("country=")],
         "n_coincident": len(W.coincident),
     }
     return Result(name="geospatial", table=tests, tables=tables, provenance=about, view="analyses.geospatial.view:plot")
@@ -128,73 +149,76 @@ def _same_site(twin_sae: SAE | None, sae: SAE) -> SAE:
     return twin_sae
 
 
-class _Keeper:
-    """The units of one study: computed once, kept in the store where there is one."""
-
-    def __init__(self, store: Store | None, places: pd.DataFrame, config: StudyConfig) -> None:
-        self.store, self.places, self.config = store, places, config
-        self.inputs: dict[str, str] = {"places": sha256_table(places)}
-
-    def activations(self, name: str, model: Model, sae: SAE, prompts: Prompts) -> PlaceActivations:
-        """Return the activations of a model at every place."""
-        self.inputs |= {
-            f"{name} model": model.fingerprint,
-            f"{name} reading": reading_fingerprint(model, prompts),
-            f"{name} sae": sae_fingerprint(sae),
-        }
-        choices = {"template": self.config.template, "pool": self.config.pool, "site": sae.config.site, "chunk": CHUNK}
-        inputs = {k: v for k, v in self.inputs.items() if k == "places" or k.startswith(f"{name} ")}
-
-        def compute(unit: str) -> tuple[Any, dict[str, np.ndarray]]:
-            part = _slice(prompts, int(unit) * CHUNK, CHUNK)
-            acts = placename_activations(model, part, str(sae.config.site), sae=sae, pool=self.config.pool)
-            return acts.latents, {"neurons": acts.neurons, "n_tokens": acts.n_tokens}
-
-        units = [f"{i:05d}" for i in range(-(-len(prompts.texts) // CHUNK))]
-        found = self._units(
-            units, compute, f"activations of the {name} model", choices, inputs,
-            lambda unit: tuple(f"geospatial/{name}/{kind}-{unit}.safetensors" for kind in ("latents", "neurons")),
-        )  # fmt: skip
-        dense = [part for _, part in found]
-        return PlaceActivations(
-            sparse.csr_matrix(sparse.vstack([latents for latents, _ in found])),
-            np.concatenate([part["neurons"] for part in dense]),
-            np.concatenate([part["n_tokens"] for part in dense]),
-        )
-
-    def tests(self, compute: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-        """Return the tests of every condition, one below the other."""
-        found = self._units(
-            [TRAINED, RANDOM, SHUFFLED], compute, "tests", self.config.to_dict(), self.inputs,
-            lambda unit: f"geospatial/tests/{unit.replace(' ', '-')}.parquet",
-        )  # fmt: skip
-        return pd.concat(found, ignore_index=True)
-
-    def _units(self, units, compute, desc, choices, inputs, name_of) -> list[Any]:
-        if self.store is None:
-            return [compute(unit) for unit in units]
-        key = make_key(choices, inputs, code_version=CODE_VERSION)
-        options = {"store": self.store, "name_of": name_of, "key_of": lambda _: key}
-        run_units(units, compute, desc=desc, **options)
-        kept = load_units(units, **options)
-        return [kept[unit] for unit in units]
+def _with_country_names(places: pd.DataFrame) -> pd.DataFrame:
+    """Return the places with `country_name`, for prompts: the name of an ISO code, else the country as written."""
+    if "country_name" in places.columns or country_labels(places)[0] is None:
+        return places
+    known = country_table()
+    names = [known[c]["name"] if c in known else c for c in places["country"].astype(str)]
+    return places.assign(country_name=names)
 
 
-def sae_fingerprint(sae: SAE) -> str:
-    """Return the sha256 over the config and the weights of an SAE."""
-    weights = {name: sha256_array(tensor.detach().cpu().numpy()) for name, tensor in sae.weights().items()}
-    return str(make_key(sae.config.to_dict(), weights, code_version="1"))
+def _context(places: pd.DataFrame, tokens: list[list[int]]) -> tuple[Context, str]:
+    """Return what the places are beside where they are, and what the test within countries is, in words."""
+    countries, within = country_labels(places)
+    known = places if countries is not None else places.drop(columns="country", errors="ignore")
+    covariates = place_covariates(known, n_tokens=[len(ids) for ids in tokens], token_ids=tokens)
+    languages = None
+    if countries is not None:
+        table = country_table()
+        spoken = np.array([table[c]["language"] if c in table else "" for c in countries], dtype=object)
+        languages = spoken if all(spoken) and len(set(spoken)) > 1 else None
+    return Context(countries, covariates, languages), within
 
 
-def reading_fingerprint(model: Model, prompts: Prompts) -> str:
-    """Return the sha256 over what a model is given: token ids with BOS, which of them are the name, and its dtype.
+def _tests(
+    units: StudyUnits,
+    acts: Mapping[str, PlaceActivations],
+    places: pd.DataFrame,
+    tokens: list[list[int]],
+    W: SpatialWeights,
+    context: Context,
+    config: StudyConfig,
+) -> pd.DataFrame:
+    """Return the tests of every condition."""
+    others = {k: spatial_weights(places, k=k) for k in config.neighbours if k != config.k and 2 * k < len(places)}
 
-    Tokenizer and BOS policy are no weights, so the fingerprint of the model does not know them.
-    """
-    encoded = encode(model, prompts.texts, spans=prompts.spans)
-    arrays = {"ids": encoded.ids, "starts": encoded.starts, "span_mask": encoded.span_mask}
-    hashes = {name: sha256_array(np.asarray(array)) for name, array in arrays.items()}
-    return str(make_key({"dtype": str(model.dtype)}, hashes, code_version="1"))
+    def features(condition: str) -> dict[str, Any]:
+        if condition == NAMES:
+            names = places["name"].astype(str).tolist()
+            found = {NGRAM: ngram_indicators(names)[0], TOKEN: token_indicators(tokens)[0]}
+            return {unit: X for unit, X in found.items() if X.shape[1]}
+        part = acts[condition if condition == RANDOM else TRAINED]
+        return {LATENT: part.latents, NEURON: part.neurons}
+
+    conditions = [TRAINED, RANDOM, SHUFFLED]
+    if context.countries is not None:
+        conditions.append(WITHIN)
+    if features(NAMES):
+        conditions.append(NAMES)
+    return units.tests(conditions, lambda c: condition_tests(c, features(c), W, config, context, others=others))
+
+
+def _survey(
+    units: StudyUnits,
+    readers: Mapping[str, tuple[Model, Mapping[str, SAE]]],
+    places: pd.DataFrame,
+    site: str,
+    W: SpatialWeights,
+    context: Context,
+    config: StudyConfig,
+) -> pd.DataFrame:
+    """Return the survey of both models under every reading."""
+    cells = {f"{c}, {r.name}": (c, r) for r in readings_for(places) for c in readers}
+
+    def cell(name: str) -> pd.DataFrame:
+        condition, reading = cells[name]
+        model, saes = readers[condition]
+        by_site = {s: saes.get(s) for s in layer_sites(model, site)}
+        return survey_tests(condition, model, places, reading, by_site, W, config, context)
+
+    saes = {f"{condition} {site}": sae for condition, (_, own) in readers.items() for site, sae in own.items()}
+    return units.survey(list(cells), cell, saes)
 
 
 def _derived(
@@ -206,9 +230,11 @@ def _derived(
     values = feature_values(acts.latents if unit == LATENT else acts.neurons, chosen)
     return {
         "summary": summarise(tests, config),
+        "neighbours": neighbour_summary(tests, config),
         "top_values": values,
         "top_places": top_places(values, places),
-        "clusters": local_tests(values.iloc[:, :1], W, config),
+        "clusters": local_tests(values, W, config),
+        "correlogram": reach(values, places, config),
         "places": places.assign(n_tokens=acts.n_tokens),
     }
 
@@ -220,7 +246,7 @@ def top_unit(tests: pd.DataFrame, config: StudyConfig) -> str:
     return NEURON
 
 
-def _provenance(model: Model, sae: SAE, config: StudyConfig, keeper: _Keeper) -> dict[str, Any]:
+def _provenance(model: Model, sae: SAE, config: StudyConfig, units: StudyUnits) -> dict[str, Any]:
     from interp.provenance import versions
 
     return {
@@ -230,15 +256,10 @@ def _provenance(model: Model, sae: SAE, config: StudyConfig, keeper: _Keeper) ->
         "site": str(sae.config.site),
         "neuron_site": str(neuron_site(str(sae.config.site))),
         "config": config.to_dict(),
-        "inputs": keeper.inputs,
+        "inputs": units.inputs,
         "seed": config.seed,
         "versions": versions(),
     }
-
-
-def _slice(prompts: Prompts, start: int, n: int) -> Prompts:
-    part = slice(start, start + n)
-    return Prompts(prompts.texts[part], prompts.spans[part], prompts.template, prompts.gives_region)
 
 
 def _require_enough(places: pd.DataFrame, config: StudyConfig) -> None:

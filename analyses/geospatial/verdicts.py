@@ -20,7 +20,6 @@ from analyses.geospatial.weights import SpatialWeights
 from interp.plot.numbers import format_number, p_phrase
 from interp.stats.corrections import benjamini_hochberg
 
-
 GEOGRAPHIC, BY_COUNTRY, BY_NAME = "geographic", "explained by country", "explained by name or size"
 NOT_SIGNIFICANT, UNDECIDED, UNTESTED = "not significant", "undecided", "not tested"
 # undecided: all three nulls are rejected for this feature alone, but not after correction over the family

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED, UNDECIDED, UNTESTED
-from interp.plot import figure, map_grid, null_panel, paper_style, plot_lisa, report_figure
+from analyses.geospatial.feature_view import CORRECTION, feature_card
+from analyses.geospatial.study import LATENT, NAMES, NEURON, NGRAM, RANDOM, SHUFFLED, TOKEN, TRAINED, WITHIN
+from analyses.geospatial.survey_view import layer_profile, verdict_bars
+from interp.plot import figure, map_grid, null_panel, paper_style, report_figure
 from interp.plot.numbers import format_number
 
 if TYPE_CHECKING:
@@ -17,15 +19,15 @@ if TYPE_CHECKING:
     from interp.plot import Headline, Section
     from interp.result import Result
 
-_UNIT_WORD = {LATENT: "latents", NEURON: "neurons"}
+_UNIT_WORD = {LATENT: "latents", NEURON: "neurons", NGRAM: "n-grams", TOKEN: "tokens"}
 _POOL_WORD = {
-    "mean": "mean activation over the name",
-    "max": "largest activation over the name",
-    "last": "activation at the last token of the name",
+    "mean": "mean activation over",
+    "max": "largest activation over",
+    "last": "activation at the last token of",
 }
 _TEST_COLUMNS = [
-    "condition", "unit", "feature", "I", "expected", "null_sd", "p", "p_source", "q", "q_within_country", "n",
-    "n_active", "n_perm", "seed", "status",
+    "condition", "unit", "feature", "verdict", "I", "expected", "null_sd", "p", "p_source", "q", "p_within_country",
+    "I_residual", "p_residual", "q_geographic", "n", "n_active", "n_perm", "seed", "status", "evidence",
 ]  # fmt: skip
 
 
@@ -35,15 +37,21 @@ def plot(result: Result) -> Figure:
 
 
 def figures(result: Result) -> dict[str, Figure]:
-    """Return the figures of the study: null panels, maps of the top features, clusters of the first."""
-    out = {"moran_null": null_figure(result.table)}
+    """Return the figures of the study: null panels, verdicts, layers, maps of the top features, the first in full."""
+    out = {"moran_null": null_figure(result.table), "verdicts": verdict_bars(result.table)}
+    if "survey" in result.tables:
+        out["layers"] = layer_profile(result.tables["survey"])
     unit = str(result.provenance["top_unit"])
     values, places = result.tables["top_values"], result.tables["places"]
     if len(values.columns):
-        pool = result.provenance["config"]["pool"]
-        out["maps"] = feature_maps(result.table, values, places, unit, pool=pool)
-        out["clusters"] = cluster_map(result.tables["clusters"], places, unit)
+        words = _value_words(result.provenance["config"])
+        out["maps"] = feature_maps(result.table, values, places, unit, words=words)
+        out["feature"] = feature_card(result, unit=words)
     return out
+
+
+def _value_words(config: Mapping[str, Any]) -> str:
+    return f"{_POOL_WORD[config['pool']]} the {config['over']}"
 
 
 def null_figure(tests: pd.DataFrame) -> Figure:
@@ -53,7 +61,7 @@ def null_figure(tests: pd.DataFrame) -> Figure:
     with paper_style():
         for ax, unit in zip(list(fig.axes), units, strict=True):
             part = tests[(tests["unit"] == unit) & (tests["status"] == "ok")]
-            series = {name: part.loc[part["condition"] == name, "I"] for name in (TRAINED, RANDOM, SHUFFLED)}
+            series = {name: part.loc[part["condition"] == name, "I"] for name in (TRAINED, WITHIN, RANDOM, SHUFFLED)}
             nulls = {name: values for name, values in series.items() if name != TRAINED and len(values)}
             if len(series[TRAINED]) and nulls:
                 null_panel(series[TRAINED], nulls, xlabel=f"Moran's I of {_UNIT_WORD[unit]}", name=TRAINED, ax=ax)
@@ -62,25 +70,11 @@ def null_figure(tests: pd.DataFrame) -> Figure:
     return fig
 
 
-def feature_maps(
-    tests: pd.DataFrame, values: pd.DataFrame, places: pd.DataFrame, unit: str, *, pool: str = "mean"
-) -> Figure:
-    """Draw the maps of the significant features with the largest I."""
+def feature_maps(tests: pd.DataFrame, values: pd.DataFrame, places: pd.DataFrame, unit: str, *, words: str) -> Figure:
+    """Draw the maps of the top features."""
     own: Any = tests[(tests["condition"] == TRAINED) & (tests["unit"] == unit)].reset_index(drop=True)
     named = values.rename(columns=int)
-    return map_grid(named, places, table=own, features=list(named.columns), unit=_POOL_WORD[pool])
-
-
-def cluster_map(clusters: pd.DataFrame, places: pd.DataFrame, unit: str) -> Figure:
-    """Draw the local clusters of the feature with the largest I."""
-    feature = clusters["feature"].iloc[0]
-    part = clusters[clusters["feature"] == feature]
-    ax = plot_lisa(
-        part["cluster"].tolist(), places, correction="Benjamini-Hochberg over places, q <= .05",
-        title=f"local Moran's I of {unit} {feature}",
-    )  # fmt: skip
-    whole: Any = ax.get_figure(root=True)
-    return whole
+    return map_grid(named, places, table=own, features=list(named.columns), unit=words)
 
 
 def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
@@ -94,18 +88,31 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
         "moran_null": (
             "Cumulative distributions of Moran's I of the trained model and of its nulls.",
             f"Moran's I of every tested latent at {about['site']} and neuron at {about['neuron_site']}, beside random "
-            "weights and shuffled places.",
+            "weights, shuffled places, and values shuffled inside countries, which keep what the country gives.",
+            result.tables["neighbours"],
+        ),
+        "verdicts": (
+            "Stacked bars of the verdicts on the features of each condition.",
+            "What an autocorrelated feature may owe its map to. Character n-grams and tokens of the names are "
+            "autocorrelated with no model at all.",
             summary,
+        ),
+        "layers": (
+            "Share of autocorrelated and of geographic features by layer, a column a way of reading the model.",
+            "By layer, the share of features that are autocorrelated (above) and that are geographic (below), for each "
+            "prompt and pooling. A region in the prompt is what the last column adds.",
+            result.tables.get("survey"),
         ),
         "maps": (
             "World maps of the activations of the features with the largest Moran's I.",
-            "The significant features with the largest I; a point is a place.",
+            "The geographic features with the largest I; a point is a place.",
             result.tables["top_places"],
         ),
-        "clusters": (
-            "World map of local clusters of the feature with the largest Moran's I.",
-            "Local clusters (conditional permutation, ties counted) of the feature with the largest I.",
-            None,
+        "feature": (
+            "Map, local clusters, Moran scatter and correlogram of the feature with the largest Moran's I.",
+            f"The first of them in full: activations; local clusters (conditional permutation, ties counted; "
+            f"{CORRECTION}); each value against the mean of its neighbours; Moran's I between places of each distance.",
+            result.tables.get("correlogram"),
         ),
     }
     for name, fig in drawn.items():
@@ -132,9 +139,9 @@ def _ranked(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts(summary: pd.DataFrame, condition: str, unit: str) -> dict[str, Any]:
-    """Return the row of the summary for a condition and unit, by column."""
+    """Return the row of the summary for a condition and unit, by column; empty where there is none."""
     rows: Any = summary[(summary["condition"] == condition) & (summary["unit"] == unit)]
-    return rows.iloc[0].to_dict()
+    return rows.iloc[0].to_dict() if len(rows) else {}
 
 
 def headline(result: Result) -> Headline:
@@ -142,30 +149,29 @@ def headline(result: Result) -> Headline:
     from interp.plot import Headline
 
     summary, unit = result.tables["summary"], str(result.provenance["top_unit"])
-    own, random, shuffled = (counts(summary, c, unit) for c in (TRAINED, RANDOM, SHUFFLED))
-    word = _UNIT_WORD[unit]
-    within, within_random = _within_words(own), _within_words(random)
-    text = (
-        f"{own['n_significant']:,} of {own['n_tested']:,} tested {word} are spatially autocorrelated "
-        f"(q < {own['q_cut']:g}), the largest Moran's I is {format_number(own['max_I'])}{within}."
-    )
+    own = counts(summary, TRAINED, unit)
+    text = f"{_count_words(own)}. The largest Moran's I is {format_number(own['max_I'])}."
     if unit == NEURON:
         latents = counts(summary, TRAINED, LATENT)
-        text += f" Of {latents['n_tested']:,} tested latents {latents['n_significant']:,} are."
-    null = (
-        f"random weights: {random['n_significant']:,} of {random['n_tested']:,}, largest "
-        f"{format_number(random['max_I'])}{within_random}. Shuffled places: {shuffled['n_significant']:,} of "
-        f"{shuffled['n_tested']:,}, largest {format_number(shuffled['max_I'])}."
+        text += f" Of {latents['n_tested']:,} tested latents {latents['n_significant']:,} are autocorrelated."
+    nulls = [(RANDOM, unit, "random weights"), (SHUFFLED, unit, "shuffled places")]
+    nulls += [(WITHIN, unit, "shuffled within countries"), (NAMES, NGRAM, "n-grams of the names")]
+    said = [
+        f"{words}: {row['n_geographic']:,} geographic and {row['n_significant']:,} autocorrelated of "
+        f"{row['n_tested']:,}, largest {format_number(row['max_I'])}"
+        for condition, kind, words in nulls
+        if (row := counts(summary, condition, kind))
+    ]
+    return Headline(text, "; ".join(said) + ".", n=int(own["n_places"]))
+
+
+def _count_words(row: Mapping[str, Any]) -> str:
+    word = _UNIT_WORD[row["unit"]]
+    return (
+        f"{row['n_significant']:,} of {row['n_tested']:,} tested {word} are spatially autocorrelated (q < "
+        f"{row['q_cut']:g}): {row['n_geographic']:,} are geographic, {row['n_by_country']:,} explained by country, "
+        f"{row['n_by_name']:,} by name or size, {row['n_undecided']:,} undecided"
     )
-    return Headline(text, null, n=int(own["n_places"]))
-
-
-def _within_words(row: Any) -> str:
-    if row["within_country"] == UNTESTED or row["n_significant"] == 0:
-        return ""
-    if row["within_country"] == UNDECIDED:
-        return "; within countries undecided (too few permutations)"
-    return f"; {int(row['n_within_country']):,} significant ones also pass with values exchanged within countries only"
 
 
 def methods(about: Mapping) -> list[str]:
@@ -174,25 +180,38 @@ def methods(about: Mapping) -> list[str]:
     twin = "an SAE trained on it" if about["twin_sae_is_own"] else "the same SAE"
     return [
         f"Each place is the prompt {config['template']!r}; latents are read at {about['site']}, neurons at "
-        f"{about['neuron_site']}, and pooled ({config['pool']}) over the tokens of the name alone, BOS left out; each "
-        "token is encoded, then pooled.",
+        f"{about['neuron_site']}, and pooled ({config['pool']}) over the tokens of the {config['over']}, BOS left out; "
+        "each token is encoded, then pooled.",
         f"Moran's I with the {config['k']} nearest neighbours on the globe (great circle, row-standardised). p is "
         f"one-sided: the permutation p ({config['permutations']} relabellings, seed {config['seed']}) where it is "
         "resolved, else a Pearson III tail on the exact mean, variance and skewness under randomisation (p_source says "
         "which). q is Benjamini-Hochberg over the features of one condition and unit. A feature that is constant, not "
         f"finite or off its majority value at fewer than {config['min_active']} places has no p.",
         f"Nulls: the random-weights twin through the same code, read by {twin}; the trained activations with places "
-        f"shuffled. Within countries: {about['within_country']}.",
+        f"shuffled, and shuffled inside countries; 0/1 features of the names' letters and tokens. Within countries: "
+        f"{about['within_country']}.",
+        "A significant feature is called geographic when two harder nulls are rejected as well: values exchanged "
+        "inside countries alone, and residuals after country, population, number of tokens, spelling and tokens of "
+        "the name (principal components) exchanged inside countries and regressed again (Freedman & Lane 1983). "
+        "p_geographic is the largest of the three p (Berger 1982), q_geographic is Benjamini-Hochberg over all tested "
+        "features. Else it is explained by country (the second null stands), by name or size (the third stands), or "
+        "undecided (rejected for this feature, not after correction).",
+        "The survey of the layers tests every feature with the analytic p and judges a random 128 of each site and "
+        "unit (Wilson interval), with at most 199 permutations, ten times as many where these leave a feature open.",
     ]
 
 
 def limits(about: Mapping) -> list[str]:
     """Return what the result does not show."""
     out = [
-        "An autocorrelated feature need not be about place: spelling, language, population and token count are "
-        "autocorrelated too. " + _within_limit(about),
+        'Not rejecting a null is no proof of it: "explained by country" says that nothing beyond the country was '
+        "shown. Nor is a geographic feature one that the model uses; that takes an intervention.",
+        "The covariates are those named under methods. What else varies inside a country and over the map, such as a "
+        "regional language, is not taken out.",
         "The threshold I > 0.3 in the summary is the one of earlier work, given for comparison; it is no test.",
     ]
+    if not about["within_country"].startswith("values"):
+        out.insert(0, f"No test within countries ({about['within_country']}), so nothing is called geographic.")
     if about["gives_region"]:
         out.insert(0, "The template gives more about the place than its name: a feature that copies it scores near 1.")
     if about["sae_mismatch"]:
@@ -205,14 +224,3 @@ def limits(about: Mapping) -> list[str]:
     if about["model"].partition("@")[0] == "atlas":
         out.append("The geography of the bundled model was planted by its training text.")
     return out
-
-
-def _within_limit(about: Mapping) -> str:
-    within, n = about["within_country"], about["config"]["permutations"]
-    if not within.startswith("values"):
-        return f"There is no test within countries ({within}), so a feature may know the country alone."
-    return (
-        "What survives within countries is at least not the country alone. That p is counted and never below 1 / "
-        f"{n + 1:,}; where no feature passes and some are at that floor the count is left open, and more permutations "
-        "decide it."
-    )

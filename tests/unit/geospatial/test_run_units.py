@@ -8,8 +8,9 @@ import pytest
 from geo_small import make_places, make_sae
 
 import analyses.geospatial.run as geospatial
+import analyses.geospatial.study_units as study_units
 from analyses.geospatial.run import autocorrelation_study
-from analyses.geospatial.study import LATENT, RANDOM, TRAINED, StudyConfig
+from analyses.geospatial.study import LATENT, RANDOM, TRAINED, WITHIN, StudyConfig
 from interp.errors import InvalidInput, SaeMismatch
 from interp.store import Store
 from interp.testing import tiny, tiny_model, tiny_tokenizer
@@ -19,14 +20,18 @@ from interp.testing import tiny, tiny_model, tiny_tokenizer
 def calls(monkeypatch):
     """Names of what was computed, in order."""
     seen = []
-    for name in ("placename_activations", "condition_tests"):
-        real = getattr(geospatial, name)
+    for module, name in (
+        (study_units, "placename_activations"),
+        (geospatial, "condition_tests"),
+        (geospatial, "survey_tests"),
+    ):
+        real = getattr(module, name)
 
         def spy(*args, _real=real, _name=name, **options):
             seen.append(_name)
             return _real(*args, **options)
 
-        monkeypatch.setattr(geospatial, name, spy)
+        monkeypatch.setattr(module, name, spy)
     return seen
 
 
@@ -37,17 +42,21 @@ def study(small, tmp_path, calls):
     def run(config=small.config, *, model=small.model, sae=small.sae, twin=small.twin, places=small.places, **options):
         calls.clear()
         with Store(tmp_path / "store") as store:
+            options = {"survey": False, **options}  # five seconds of the tests; those of the survey ask for it
             return autocorrelation_study(model, sae, places, twin=twin, config=config, store=store, **options)
 
     return run
 
 
-ACTIVATIONS, TESTS = ["placename_activations"] * 2, ["condition_tests"] * 3
+ACTIVATIONS = ["placename_activations"] * 2
+TESTS = ["condition_tests"] * 5  # trained, random weights, two shuffles, names alone
 
 
 def test_chunks_do_not_show(small, studied, monkeypatch):
-    monkeypatch.setattr(geospatial, "CHUNK", 7)
-    result = autocorrelation_study(small.model, small.sae, small.places, twin=small.twin, config=small.config)
+    monkeypatch.setattr(study_units, "CHUNK", 7)
+    result = autocorrelation_study(
+        small.model, small.sae, small.places, twin=small.twin, config=small.config, survey=False
+    )
     pd.testing.assert_frame_equal(result.table, studied.table, rtol=1e-4, atol=1e-6)
     assert list(result.tables["top_values"]) == list(studied.tables["top_values"])
     pd.testing.assert_frame_equal(result.tables["top_values"], studied.tables["top_values"], rtol=1e-4)
@@ -55,7 +64,7 @@ def test_chunks_do_not_show(small, studied, monkeypatch):
 
 
 def test_a_store_changes_no_number(study, studied):
-    result = study()
+    result = study(survey=True)
     pd.testing.assert_frame_equal(result.table, studied.table)
     for name, table in studied.tables.items():
         pd.testing.assert_frame_equal(result.tables[name], table)
@@ -120,6 +129,28 @@ def test_equal_weights_behind_another_tokenizer_are_read_again(study, small, cal
     assert calls == ACTIVATIONS[:1] + TESTS
 
 
+def test_the_survey_is_kept_by_cell_and_another_sae_redoes_it(study, small, calls):
+    first = study(survey=True)
+    assert calls == ACTIVATIONS + TESTS + ["survey_tests"] * 8  # four readings of two models
+    again = study(survey=True)
+    assert calls == []
+    pd.testing.assert_frame_equal(again.tables["survey"], first.tables["survey"])
+    other = study(survey=True, layer_saes={"resid_post.1": make_sae(small.model, site="resid_post.1")})
+    assert calls == ["survey_tests"] * 8
+    deeper = other.tables["survey"].query("site == 'resid_post.1' and unit == 'latent' and condition == 'trained'")
+    assert len(deeper) == 4
+    assert not len(first.tables["survey"].query("site == 'resid_post.1' and unit == 'latent'"))
+
+
+def test_the_survey_counts_what_the_study_counts(small, studied):
+    row = studied.tables["survey"].query("reading == 'name' and condition == 'trained' and unit == 'latent'").iloc[0]
+    own = studied.table.query("condition == 'trained' and unit == 'latent'")
+    assert (row["site"], row["n_features"], row["n_tested"]) == ("resid_post.0", len(own), own["p"].notna().sum())
+    assert row["max_I"] == pytest.approx(own["I"].max())
+    assert row["n_judged"] == row["n_tested"] <= 128
+    assert row["ci_low"] <= row["share_geographic"] <= row["ci_high"]
+
+
 def test_the_label_of_a_row_is_no_place(study, small, studied):
     """A table that was filtered or sorted keeps its labels; they must not decide which place has which value."""
     order = np.random.default_rng(0).permutation(len(small.places))
@@ -146,7 +177,7 @@ def test_a_twin_with_an_sae_of_its_own_is_said_so(small, studied):
     assert studied.provenance["twin_sae_is_own"] is False
     own = make_sae(small.twin, seed=9, d_sae=40)
     result = autocorrelation_study(
-        small.model, small.sae, small.places, twin=small.twin, twin_sae=own, config=small.config
+        small.model, small.sae, small.places, twin=small.twin, twin_sae=own, config=small.config, survey=False
     )
     assert result.provenance["twin_sae_is_own"] is True
     n = result.table.groupby(["condition", "unit"]).size()
@@ -162,22 +193,26 @@ def test_a_twin_read_elsewhere_is_no_control(small):
 
 def test_an_sae_of_another_model_is_said_so(small, studied):
     assert studied.provenance["sae_mismatch"] == []
-    result = autocorrelation_study(small.twin, small.sae, small.places, twin=small.model, config=small.config)
+    result = autocorrelation_study(
+        small.twin, small.sae, small.places, twin=small.model, config=small.config, survey=False
+    )
     assert any("fingerprint" in text for text in result.provenance["sae_mismatch"])
 
 
 def test_places_without_countries_get_no_columns_for_them(small):
     places = small.places.drop(columns="country")
     result = autocorrelation_study(small.model, small.sae, places, twin=small.twin, config=small.config)
-    assert not [c for c in result.table if c.endswith("within_country")]
-    assert result.tables["summary"]["n_within_country"].isna().all()
+    assert result.table["p_within_country"].isna().all()
+    assert not result.tables["summary"]["n_geographic"].any()
+    assert WITHIN not in set(result.table["condition"])
+    assert "name and country" not in set(result.tables["survey"]["reading"])
     assert result.provenance["within_country"] == "the places have no country"
 
 
 def test_places_that_share_coordinates_are_counted(small):
     places = small.places.copy()
     places.loc[1, ["lat", "lon"]] = places.loc[0, ["lat", "lon"]].to_numpy()
-    result = autocorrelation_study(small.model, small.sae, places, twin=small.twin, config=small.config)
+    result = autocorrelation_study(small.model, small.sae, places, twin=small.twin, config=small.config, survey=False)
     assert result.provenance["n_coincident"] == 2
 
 

@@ -6,27 +6,27 @@ import pytest
 from geo_small import make_places
 from scipy import sparse
 
-from analyses.geospatial.activations import PlaceActivations
-from analyses.geospatial.moran import moran
+from analyses.geospatial.confounds import place_covariates
 from analyses.geospatial.study import (
     LATENT,
     NEURON,
     SHUFFLED,
-    TESTED,
     TRAINED,
-    UNDECIDED,
-    UNTESTED,
+    WITHIN,
     StudyConfig,
     condition_tests,
     country_labels,
     feature_tests,
     feature_values,
     local_tests,
+    neighbour_summary,
+    reach,
     shuffle_places,
     summarise,
     top_features,
     top_places,
 )
+from analyses.geospatial.verdicts import BY_COUNTRY, GEOGRAPHIC, UNTESTED, Context
 from analyses.geospatial.weights import spatial_weights
 from interp.errors import InvalidInput
 
@@ -48,18 +48,19 @@ def world():
     return places, spatial_weights(places, k=8), X
 
 
-@pytest.fixture(scope="module")
-def acts(world):
-    X = world[2]
-    return PlaceActivations(sparse.csr_matrix(X), X[:, ::-1].copy(), np.ones(N, dtype=np.int64))
+def context_of(places):
+    return Context(country_labels(places)[0], place_covariates(places))
 
 
 @pytest.fixture(scope="module")
-def tests(world, acts):
+def tests(world):
     """All conditions but the twin, as the study runs them."""
-    places, W, _ = world
-    countries, _ = country_labels(places)
-    parts = [condition_tests(c, acts, W, CONFIG, countries=countries) for c in (TRAINED, SHUFFLED)]
+    places, W, X = world
+    units = {LATENT: sparse.csr_matrix(X), NEURON: X[:, ::-1].copy()}
+    others = {16: spatial_weights(places, k=16)}
+    parts = [
+        condition_tests(c, units, W, CONFIG, context_of(places), others=others) for c in (TRAINED, SHUFFLED, WITHIN)
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -90,9 +91,10 @@ def test_features_keep_their_numbers_whatever_unit_they_are(tests):
 def test_q_is_corrected_within_one_condition_and_unit(tests):
     from statsmodels.stats.multitest import multipletests
 
-    for (condition, _), group in tests.groupby(["condition", "unit"]):
-        for suffix in ("", "_within_country") if condition == TRAINED else ("",):
+    for _, group in tests.groupby(["condition", "unit"]):
+        for suffix in ("", "_geographic"):
             ok = group[group[f"p{suffix}"].notna()]
+            assert len(ok) == FIELDS + NOISE
             expected = multipletests(ok[f"p{suffix}"], method="fdr_bh")[1]
             np.testing.assert_allclose(ok[f"q{suffix}"], expected, rtol=1e-9)
 
@@ -100,8 +102,9 @@ def test_q_is_corrected_within_one_condition_and_unit(tests):
 def test_constant_and_rare_features_have_no_p_and_are_never_on_top(tests):
     latents = part(tests, TRAINED, LATENT).set_index("feature")
     assert latents.loc[[FIELDS + NOISE, FIELDS + NOISE + 1], "status"].tolist() == ["constant", "too_rare"]
-    for column in ("p", "q", "p_within_country", "q_within_country"):
+    for column in ("p", "q", "p_within_country", "p_residual", "p_geographic", "q_geographic"):
         assert latents.loc[FIELDS + NOISE :, column].isna().all()
+    assert (latents.loc[FIELDS + NOISE :, "verdict"] == UNTESTED).all()
     assert not {FIELDS + NOISE, FIELDS + NOISE + 1} & set(top_features(tests, CONFIG, unit=LATENT, n=999))
 
 
@@ -115,12 +118,28 @@ def test_the_summary_counts_what_the_table_holds(tests):
         assert row["share_significant"] == passed.sum() / len(tested)
         assert row["max_I"] == tested["I"].max()
         assert row["n_I_above_0.3"] == (tested["I"] > 0.3).sum()
-        if condition == TRAINED:
-            assert row["n_within_country"] == (passed & (tested["q_within_country"] < 0.05)).sum() > 0
-            assert row["within_country"] == TESTED
-        else:
-            assert np.isnan(row["n_within_country"])
-            assert row["within_country"] == UNTESTED
+        verdicts = ("n_geographic", "n_by_country", "n_by_name", "n_undecided")
+        assert sum(row[v] for v in verdicts) == passed.sum()
+        assert row["n_geographic"] == (tested["q_geographic"] < 0.05).sum()
+        assert row["share_geographic"] == row["n_geographic"] / len(tested)
+    assert summary.loc[(TRAINED, LATENT), "n_geographic"] >= FIELDS
+    assert summary.loc[(SHUFFLED, LATENT), "n_geographic"] == 0
+
+
+def test_other_numbers_of_neighbours_stand_beside(world, tests):
+    from analyses.geospatial.moran import moran
+
+    places, _, X = world
+    own = part(tests, TRAINED, LATENT)
+    at_16 = moran(sparse.csr_matrix(X), spatial_weights(places, k=16), null="randomisation")
+    np.testing.assert_allclose(own["I_k16"], at_16["I"])
+    np.testing.assert_allclose(own["q_k16"], at_16["q"])
+    table = neighbour_summary(tests, CONFIG).set_index(["condition", "unit", "k"])
+    assert table.loc[(TRAINED, LATENT, 8), "spearman_with_study"] == 1
+    assert table.loc[(TRAINED, LATENT, 16), "n_significant"] == (at_16["q"] < 0.05).sum()
+    assert table.loc[(TRAINED, LATENT, 16), "spearman_with_study"] == pytest.approx(
+        own["I"].corr(own["I_k16"], method="spearman")
+    )
 
 
 def blocks_of_countries():
@@ -141,60 +160,26 @@ def blocks_of_countries():
     return places, np.column_stack([level, noisy_copies, local])
 
 
-def test_a_feature_that_only_knows_the_country_fails_within_countries():
+def test_a_feature_that_only_knows_the_country_is_explained_by_it():
     places, X = blocks_of_countries()
-    table = feature_tests(X, spatial_weights(places, k=6), CONFIG, countries=country_labels(places)[0])
+    table = feature_tests(X, spatial_weights(places, k=6), CONFIG, context_of(places))
     assert (table["q"] < 1e-6).all()
-    assert table.loc[0, "status_within_country"] == "constant_within_groups"
+    assert (table.loc[:20, "verdict"] == BY_COUNTRY).all()
     assert np.isnan(table.loc[0, "p_within_country"])
-    assert (table.loc[1:20, "q_within_country"] > 0.05).all()
-    assert table.loc[21, "p_within_country"] == 1 / 1000
+    assert table.loc[21, "verdict"] == GEOGRAPHIC
 
 
-def test_the_columns_within_countries_belong_to_their_rows():
+def test_shuffling_within_countries_keeps_what_the_country_gives():
     places, X = blocks_of_countries()
-    W, countries = spatial_weights(places, k=6), country_labels(places)[0]
-    table = feature_tests(X, W, CONFIG, countries=countries)
-    alone = moran(X[:, [21]], W, null="stratified", groups=countries)
-    assert table.loc[21, "p_within_country"] == alone.loc[0, "p"]
-    assert table.loc[21, "expected_within_country"] == alone.loc[0, "expected"]
-    assert len(table) == X.shape[1]
-
-
-def family(p_within, *, permutations=199, q=0.01):
-    p = np.asarray(p_within, dtype=float)
-    frame = pd.DataFrame({"condition": TRAINED, "unit": LATENT, "feature": range(len(p)), "I": 0.5, "n": 100})
-    from interp.stats.corrections import benjamini_hochberg
-
-    frame = frame.assign(status="ok", q=q, status_within_country="ok", p_within_country=p)
-    frame["q_within_country"] = benjamini_hochberg(p)
-    return summarise(frame, StudyConfig(permutations=permutations)).iloc[0]
-
-
-def test_a_floor_of_the_permutations_is_not_reported_as_none_within_countries():
-    row = family([1 / 200, *np.linspace(0.02, 1, 99)])  # the floor times 100 tests is 0.5: nothing could pass
-    assert row["within_country"] == UNDECIDED
-    assert np.isnan(row["n_within_country"])
-
-
-def test_many_features_at_the_floor_pass_together():
-    row = family([1 / 200] * 20 + [0.9] * 80)
-    assert (row["within_country"], row["n_within_country"]) == (TESTED, 20)
-
-
-def test_a_clear_failure_within_countries_is_a_count_of_zero():
-    row = family(np.linspace(0.02, 1, 100))
-    assert (row["within_country"], row["n_within_country"]) == (TESTED, 0)
-
-
-def test_features_that_are_not_significant_leave_nothing_undecided():
-    row = family([1 / 200, *np.linspace(0.02, 1, 99)], q=0.9)
-    assert (row["within_country"], row["n_within_country"]) == (TESTED, 0)
-
-
-def test_country_copies_alone_count_as_zero_within_countries():
-    row = family([np.nan] * 5)
-    assert (row["within_country"], row["n_within_country"]) == (TESTED, 0)
+    table = condition_tests(WITHIN, {LATENT: X}, spatial_weights(places, k=6), CONFIG, context_of(places))
+    assert (table["q"].head(21) < 1e-6).all()
+    assert not (table["verdict"] == GEOGRAPHIC).any()
+    labels = places["country"].to_numpy(object)
+    moved = shuffle_places(X, 0, groups=labels)
+    assert (moved[:, 0] == X[:, 0]).all()
+    assert (moved[:, 1] != X[:, 1]).mean() > 0.9
+    for country in set(labels):
+        assert sorted(moved[labels == country, 1]) == sorted(X[labels == country, 1])
 
 
 @pytest.mark.parametrize(
@@ -230,7 +215,7 @@ def test_shuffling_moves_whole_places_and_every_one(world):
     assert (shuffle_places(X, 1) != shuffled).any()
 
 
-def test_top_features_are_significant_ordered_by_I_and_ties_by_number():
+def test_top_features_are_geographic_first_then_by_I_and_ties_by_number():
     frame = pd.DataFrame(
         {
             "condition": [TRAINED] * 6 + [SHUFFLED],
@@ -239,10 +224,11 @@ def test_top_features_are_significant_ordered_by_I_and_ties_by_number():
             "I": [0.5, 0.5, 0.9, 0.7, 0.99, np.nan, 1.0],
             "q": [0.01, 0.01, 0.02, 0.051, np.nan, np.nan, 0.001],
             "status": ["ok", "ok", "ok", "ok", "too_rare", "constant", "ok"],
+            "verdict": [GEOGRAPHIC, GEOGRAPHIC, BY_COUNTRY, GEOGRAPHIC, UNTESTED, UNTESTED, GEOGRAPHIC],
         }
     )
-    assert top_features(frame, CONFIG, unit=LATENT) == [1, 4, 9]
-    assert top_features(frame, CONFIG, unit=LATENT, n=2) == [1, 4]
+    assert top_features(frame, CONFIG, unit=LATENT) == [4, 9, 1]
+    assert top_features(frame, CONFIG, unit=LATENT, n=2) == [4, 9]
     assert top_features(frame, CONFIG, unit=NEURON) == []
 
 
@@ -269,7 +255,13 @@ def test_no_feature_gives_empty_tables_that_can_be_stored(world, tmp_path):
     from interp.store import Store
 
     values = feature_values(sparse.csr_matrix(world[2]), [])
-    tables = {"values": values, "places": top_places(values, world[0]), "local": local_tests(values, world[1], CONFIG)}
+    places, W, _ = world
+    tables = {
+        "values": values,
+        "places": top_places(values, places),
+        "local": local_tests(values, W, CONFIG),
+        "reach": reach(values, places, CONFIG),
+    }
     with Store(tmp_path) as store:
         for name, table in tables.items():
             store.put(f"{name}.parquet", table)
@@ -287,7 +279,9 @@ def test_local_clusters_use_the_min_active_of_the_study(world):
     assert few["place"].tolist() == list(range(N))
 
 
-@pytest.mark.parametrize("q_cut", [0, 1, -0.1, 5])
-def test_a_rate_that_is_none_is_refused(q_cut):
-    with pytest.raises(InvalidInput, match="q_cut"):
-        StudyConfig(q_cut=q_cut)
+@pytest.mark.parametrize(
+    "choice", [{"q_cut": 0}, {"q_cut": 5}, {"over": "text"}, {"pool": "sum"}, {"neighbours": (0,)}]
+)
+def test_a_choice_that_is_none_is_refused(choice):
+    with pytest.raises(InvalidInput, match=next(iter(choice))):
+        StudyConfig(**choice)

@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from analyses.geospatial import view
+from analyses.geospatial.feature_view import feature_card
 from analyses.geospatial.run import autocorrelation_study
 from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED
+from analyses.geospatial.survey_view import verdict_bars
+from interp.errors import UnknownName
 from interp.plot import figure_bytes, render_report
 from interp.result import Result, load_result
 
@@ -35,7 +38,7 @@ def texts(result: Result) -> str:
 
 def test_a_saved_result_draws_every_figure_as_the_fresh_one(studied, loaded):
     fresh, again = view.figures(studied), view.figures(loaded)
-    assert set(fresh) == set(again) == {"moran_null", "maps", "clusters"}
+    assert set(fresh) == set(again) == {"moran_null", "verdicts", "layers", "maps", "feature"}
     for name in fresh:
         assert figure_bytes(fresh[name], "svg") == figure_bytes(again[name], "svg")
 
@@ -52,9 +55,11 @@ def test_the_headline_counts_are_those_of_the_summary_and_the_table(loaded):
     row = view.counts(loaded.tables["summary"], TRAINED, unit)
     assert (int(row["n_significant"]), int(row["n_tested"])) == ((own["q"] < 0.05).sum(), own["q"].notna().sum())
     assert head.text.startswith(f"{(own['q'] < 0.05).sum()} of {own['q'].notna().sum()} tested latents")
+    assert f"{(own['verdict'] == 'geographic').sum()} are geographic" in head.text
     for condition, words in ((RANDOM, "random weights"), (SHUFFLED, "[Ss]huffled places")):
         null = view.counts(loaded.tables["summary"], condition, unit)
-        assert re.search(f"{words}: {null['n_significant']} of {null['n_tested']}, largest", head.null)
+        said = f"{words}: {null['n_geographic']} geographic and {null['n_significant']} autocorrelated of "
+        assert re.search(f"{said}{null['n_tested']}, largest", head.null)
     assert head.n == 60
 
 
@@ -63,21 +68,7 @@ def test_a_headline_about_neurons_says_what_the_latents_do(small):
     assert result.provenance["top_unit"] == NEURON
     text = view.headline(result).text
     assert "tested neurons" in text
-    assert "Of 0 tested latents 0 are." in text
-
-
-def test_within_countries_the_headline_gives_the_count_or_says_it_is_open(studied):
-    def said(**row):
-        summary = studied.tables["summary"].copy()
-        for name, value in row.items():
-            summary[name] = summary[name].astype(object)
-            summary.loc[0, name] = value
-        tables = {**studied.tables, "summary": summary}
-        return view.headline(Result(studied.name, studied.table, tables, studied.provenance)).text
-
-    assert "undecided" in said(within_country="too few permutations", n_within_country=float("nan"))
-    assert "; 7 significant ones also pass" in said(within_country="tested", n_within_country=7.0)
-    assert "countries" not in said(within_country="not tested", n_within_country=float("nan"))
+    assert "Of 0 tested latents 0 are autocorrelated." in text
 
 
 def test_the_section_passes_the_report(loaded):
@@ -89,7 +80,7 @@ def test_the_section_passes_the_report(loaded):
 def test_a_study_that_finds_nothing_is_still_saved_and_reported(nothing, tmp_path):
     loaded = load_result(nothing.save(tmp_path / "nothing"))
     drawn = view.figures(loaded)
-    assert set(drawn) == {"moran_null"}
+    assert set(drawn) == {"moran_null", "verdicts", "layers"}
     assert view.headline(loaded).text.startswith("0 of 0 tested latents")
     assert "0 of 0" in render_report("study", [view.section(loaded, drawn)], loaded.provenance)
 
@@ -122,8 +113,31 @@ def test_the_methods_name_the_choices_that_were_made(studied):
 def test_without_a_test_within_countries_the_text_claims_none(studied):
     assert "exchanged within 3 countries" in texts(studied)
     without = texts(changed(studied, within_country="the places have no country"))
-    assert "There is no test within countries (the places have no country)" in without
-    assert "survives" not in without
+    assert "No test within countries (the places have no country), so nothing is called geographic" in without
+
+
+def test_the_card_of_a_feature_asks_for_one_that_is_kept(loaded):
+    kept = loaded.tables["top_values"].columns
+    assert feature_card(loaded, int(kept[-1])).axes
+    with pytest.raises(UnknownName, match=f"it keeps: {kept[0]}"):
+        feature_card(loaded, 10_000)
+
+
+def test_the_slope_of_the_scatter_is_the_I_of_the_table(loaded):
+    """The card prints both where they differ: lags and values have to be in one unit."""
+    titles = [ax.get_title() + ax.get_title(loc="left") for ax in feature_card(loaded).axes]
+    assert any("I = " in title for title in titles)
+    assert not any("slope" in title for title in titles)
+
+
+def test_the_verdict_bars_add_up_to_all_tested_features(loaded):
+    ax = verdict_bars(loaded.table).axes[0]
+    ends = {}
+    for bar in ax.patches:
+        ends[round(bar.get_y(), 6)] = bar.get_x() + bar.get_width()
+    tested = loaded.table[loaded.table["status"] == "ok"]
+    assert len(ends) == tested.groupby(["condition", "unit"]).ngroups
+    assert list(ends.values()) == pytest.approx([1.0] * len(ends))
 
 
 def test_what_makes_the_numbers_doubtful_is_a_limit(studied):
