@@ -145,7 +145,7 @@ def decoding_study(
     Returns:
         Result "geospatial.decoding". `.table`: a row a scheme, condition ("trained", "random weights", "baseline") and
         site, columns as `geo_probe`. The site "chosen" takes in each fold the site (the embedding aside) whose error
-        over the other folds is least, and its p is that of the largest skill over all sites. `.tables["predictions"]`: its
+        over the other folds is least, and its p is that of the largest skill over sites. `.tables["predictions"]`: its
         guess for each place; `.tables["sites"]`: the sites it took.
 
     Raises:

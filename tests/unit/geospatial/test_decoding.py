@@ -164,6 +164,8 @@ def test_proximity_error_counts_the_places_that_are_nearer(world):
         km = great_circle_km(np.tile(guess, (len(truth), 1)), truth)
         expected.append((np.delete(km, i) < km[i]).mean())
     np.testing.assert_allclose(proximity_error(guesses, truth), expected)
+    some = np.arange(0, len(truth), 3)
+    np.testing.assert_allclose(proximity_error(guesses[some], truth, some), np.array(expected)[some])
     assert proximity_error(truth, truth).max() == 0
 
 
