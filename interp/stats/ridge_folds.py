@@ -44,13 +44,11 @@ class NestedRidge:
 
     Args:
         predictions: [n, t]; NaN for a row that no fold is judged on.
-        constant: [n, t], the mean of the rows that were fitted on.
         alphas: [fold], the penalty of each reported fold.
         inner_error: [fold], the squared error over the other folds that chose it.
     """
 
     predictions: np.ndarray
-    constant: np.ndarray
     alphas: np.ndarray
     inner_error: np.ndarray
 
@@ -91,11 +89,10 @@ def nested_ridge(x: Any, y: Any, folds: Sequence[Fold], alphas: Any, *, n_report
         errors[f] += squares[:, : len(own[0])].sum(axis=1)
         errors[g] += squares[:, len(own[0]) :].sum(axis=1)
     best = errors[:reported].argmin(axis=1)
-    predictions, constant = np.full(y.shape, np.nan), np.full(y.shape, np.nan)
+    predictions = np.full(y.shape, np.nan)
     for fold, chosen in zip(folds, best, strict=False):
         predictions[fold.scored] = _without(problem, fold.left, fold.scored, alphas[[chosen]])[0]
-        constant[fold.scored] = (y.sum(axis=0) - y[fold.left].sum(axis=0)) / (basis.n - len(fold.left))
-    return NestedRidge(predictions, constant, alphas[best], errors[np.arange(reported), best])
+    return NestedRidge(predictions, alphas[best], errors[np.arange(reported), best])
 
 
 def fold_squared_error(x: Any, y: Any, folds: Sequence[Fold], alphas: Any) -> np.ndarray:
