@@ -1,0 +1,98 @@
+"""The values of a layer as a linear function of the residual stream, its norm held fixed: checked, else refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from interp.errors import ModelMismatch
+
+if TYPE_CHECKING:
+    from interp.models import Model
+
+_TOLERANCE = 1e-4  # of the largest value: rounding, with room to spare
+
+
+@dataclass(frozen=True, eq=False)
+class LinearNorm:
+    """norm(x) = (x - mean(x)) * gain * scale(x) + shift; the mean stays where `centred` is false."""
+
+    gain: Tensor
+    shift: Tensor
+    centred: bool
+
+    def apply(self, y: Tensor, scale: Tensor) -> Tensor:
+        """Return what parts y [..., d_model] of x become under the scale [...] of x, without the shift."""
+        y = y - y.mean(dim=-1, keepdim=True) if self.centred else y
+        return y * self.gain * scale[..., None]
+
+
+def linear_norm(model: Model, layer: int) -> LinearNorm | None:
+    """Return the norm before the attention of a layer, found by asking it; None: there is none."""
+    norm = getattr(model.bridge.blocks[layer], "ln1", None)
+    if norm is None:
+        return None
+    with torch.no_grad():
+        ones = torch.ones(model.d_model, device=model.device, dtype=model.dtype)
+        turns = ones.clone()
+        turns[1::2] = -1.0  # mean 0 and mean square 1
+        flat, up, down = (norm(x[None, None])[0, 0].float() for x in (ones, turns, -turns))
+    shift, gain = (up + down) / 2, (up - down) / 2 * turns
+    return LinearNorm(gain, shift, bool((flat - shift).abs().max() < 0.01 * gain.abs().max()))
+
+
+def normalised(model: Model, layer: int, x: Tensor) -> tuple[LinearNorm, Tensor]:
+    """Return the norm of a layer and its scale at x [pos, d_model].
+
+    Raises:
+        ModelMismatch: the norm is not a mean, a scale, a gain and a shift.
+    """
+    norm = linear_norm(model, layer)
+    if norm is None:
+        one = torch.ones(model.d_model, device=x.device)
+        return LinearNorm(one, 0 * one, False), torch.ones(len(x), device=x.device)
+    with torch.no_grad():
+        made = model.bridge.blocks[layer].ln1(x[None].to(model.dtype))[0].float() - norm.shift
+    raw = norm.apply(x.float(), torch.ones(len(x), device=x.device))
+    scale = (made * raw).sum(dim=1) / raw.square().sum(dim=1).clamp_min(1e-30)
+    _require_close(raw * scale[:, None], made, f"the norm before attention in layer {layer} of {model.name}")
+    return norm, scale
+
+
+def value_readers(model: Model, layer: int) -> tuple[Tensor, Tensor]:
+    """Return W_V [head, d_model, d_head] and b_V [head, d_head], repeated for grouped heads."""
+    attn = model.bridge.blocks[layer].attn
+    W = attn.W_V.detach().float()
+    repeats = model.n_heads // W.shape[0]
+    bias = getattr(attn, "b_V", None)
+    b = torch.zeros(len(W), W.shape[2], device=W.device) if bias is None else bias.detach().float().reshape(len(W), -1)
+    return W.repeat_interleave(repeats, dim=0), b.repeat_interleave(repeats, dim=0)
+
+
+def output_map(model: Model, layer: int, z: Tensor, attn_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return M [head * d_head, d_model] and a bias so that attn_out = z M + bias at z [pos, head * d_head].
+
+    Raises:
+        ModelMismatch: attention is followed by a norm, so what its parts add is not linear in them.
+    """
+    attn = model.bridge.blocks[layer].attn
+    W = attn.W_O.detach().float().flatten(0, 1)
+    found = getattr(attn, "b_O", None)
+    bias = torch.zeros(W.shape[1], device=W.device) if found is None else found.detach().float()
+    made = z.float() @ W + bias
+    scale = float((made * attn_out).sum() / made.square().sum().clamp_min(1e-30))  # some models scale what they add
+    what = f"what attention adds in layer {layer} of {model.name} (is there a norm after attention?)"
+    _require_close(scale * made, attn_out.float(), what)
+    return scale * W, scale * bias
+
+
+def _require_close(made: Tensor, found: Tensor, what: str) -> None:
+    error = float((made - found).abs().max() / found.abs().max().clamp_min(1e-30))
+    if not error <= _TOLERANCE:
+        raise ModelMismatch(
+            f"{what} is not linear once its scale is held fixed (error {error:.2g} of the largest value), so "
+            "attribution cannot be passed through it; give no SAE of that layer, and it stays one undivided node."
+        )
