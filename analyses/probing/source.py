@@ -49,12 +49,13 @@ def model_source(
     pool: str = "last",
     spans: Any = None,
     reshape: Callable[[Any, str], np.ndarray] | None = None,
+    choice: str = "",
 ) -> Source:
     """Return what a model and its random-weights twin make of texts, at the embedding and at `sites`.
 
     Args:
         twin: loaded from the model's name if None. sites: default resid_post of every layer.
-        reshape: (activations, site) -> rows, where a text is not one row.
+        reshape: (activations, site) -> rows, where a text is not one row; `choice` tells one reshape from another.
 
     Raises:
         UnknownSite: a site that the model has not.
@@ -78,7 +79,7 @@ def model_source(
 
     inputs = {"tokens": sha256_array(encode(model, texts).ids)}
     for condition, each in models.items():
-        about = provenance(each, texts, found, spans=spans, pool=pool, bos=each.bos)
+        about = provenance(each, texts, found, spans=spans, pool=pool, bos=each.bos, choice=choice)
         inputs[condition] = make_key(about, {}, code_version=CODE_VERSION).digest
     return Source(dict.fromkeys(models, names), read, inputs)
 
