@@ -7,7 +7,7 @@ model at all. The indicators are the baseline beside latents; their components a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def principal_components(table: Any, n_components: int) -> np.ndarray:
 
 
 def _indicators(found: Sequence[set], min_places: int) -> tuple[sparse.csr_array, list]:
-    counts: Counter[Hashable] = Counter(item for items in found for item in items)
+    counts: Counter[Any] = Counter(item for items in found for item in items)
     kept: Iterable[Any] = (item for item, n in counts.items() if min_places <= n < len(found))
     column = {item: i for i, item in enumerate(sorted(kept))}
     pairs = [(row, column[item]) for row, items in enumerate(found) for item in items if item in column]

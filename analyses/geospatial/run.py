@@ -186,7 +186,7 @@ def _tests(
     def features(condition: str) -> dict[str, Any]:
         if condition == NAMES:
             names = places["name"].astype(str).tolist()
-            found = {NGRAM: ngram_indicators(names)[0], TOKEN: token_indicators(tokens)[0]}
+            found: dict[str, Any] = {NGRAM: ngram_indicators(names)[0], TOKEN: token_indicators(tokens)[0]}
             return {unit: X for unit, X in found.items() if X.shape[1]}
         part = acts[condition if condition == RANDOM else TRAINED]
         return {LATENT: part.latents, NEURON: part.neurons}

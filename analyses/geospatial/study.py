@@ -96,7 +96,7 @@ def feature_tests(
         context: what the places are beside where they are; see `add_verdicts` for the columns that it gives.
         others: weights by number of neighbours; columns I_k4, q_k4 and so on, q from the analytic p.
     """
-    options = {"min_active": config.min_active, "seed": config.seed}
+    options: dict[str, Any] = {"min_active": config.min_active, "seed": config.seed}
     table: Any = moran(X, W, permutations=config.permutations, **options)
     for k, weights in (others or {}).items():
         at_k: Any = moran(X, weights, null="randomisation", **options)
@@ -193,7 +193,8 @@ def neighbour_summary(tests: pd.DataFrame, config: StudyConfig) -> pd.DataFrame:
     for (condition, unit), part in groups:
         columns = {config.k: ("I", "q"), **{k: (f"I_k{k}", f"q_k{k}") for k in config.neighbours if f"I_k{k}" in part}}
         for k, (effect, q) in sorted(columns.items()):
-            rank = 1.0 if k == config.k else float(stats.spearmanr(part["I"], part[effect]).statistic)
+            ranked: Any = stats.spearmanr(part["I"], part[effect])
+            rank = 1.0 if k == config.k else float(ranked.statistic)
             rows.append(
                 {
                     "condition": condition,

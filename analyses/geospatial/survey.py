@@ -97,7 +97,7 @@ def survey_tests(
 
 def _counted(X: Any, W: SpatialWeights, config: StudyConfig, context: Context) -> dict[str, Any]:
     """Return the counts of one site and unit."""
-    options = {"min_active": config.min_active, "seed": config.seed}
+    options: dict[str, Any] = {"min_active": config.min_active, "seed": config.seed}
     every: Any = moran(X, W, null="randomisation", **options)
     tested = np.flatnonzero((every["status"] == "ok").to_numpy())
     sample = np.sort(np.random.default_rng(config.seed).permutation(tested)[:_JUDGED])
