@@ -99,8 +99,13 @@ def projected_values(v: Tensor, W: Tensor) -> Tensor:
 def batch_attribution_by_source(attention: Attention, encoder: Encoder, latents: Tensor) -> Tensor:
     """Return the attribution of chosen latents at every position, [row, query_pos, source_pos, latent]."""
     values = projected_values(attention.v, encoder.W[:, :, latents])
-    out = torch.einsum("nhqs,nshi->nqsi", attention.pattern, values)
-    return out * encoder.scale(attention.z)[:, :, None, None]
+    n, pos = values.shape[:2]
+    out = values.new_empty(n, pos, pos, values.shape[3])  # [row, source, query, latent]
+    for row in range(n):  # one row at a time: of the patterns no second copy is held
+        torch.bmm(attention.pattern[row].permute(2, 1, 0), values[row], out=out[row])
+    if encoder.per_token:
+        out *= encoder.scale(attention.z)[:, None, :, None]
+    return out.transpose(1, 2)
 
 
 def batch_attribution_by_head(attention: Attention, encoder: Encoder, latents: Tensor) -> Tensor:
