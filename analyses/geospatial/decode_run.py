@@ -47,7 +47,8 @@ NOTES = (
     "The penalty of a fold is chosen on the other folds alone, by regressions that see no place of either.",
     "r2, median_km, mean_km and proximity_error are of held-out places; ci_low and ci_high are of median_km.",
     "p compares the skill with that of places shuffled by whole groups of the scheme, folds as they were. Features "
-    "that vary smoothly within groups or over their borders pass under random folds and blocks whatever they mean.",
+    "that vary smoothly within groups or over their borders pass under random folds and blocks whatever they mean. q is "
+    "Benjamini-Hochberg over the rows of one condition.",
 )
 _CHUNK = 1000  # places in a work unit
 
@@ -135,7 +136,7 @@ def decoding_study(
     Args:
         places: from `load_places`: name, lat, lon, country.
         held_out: further places, judged by probes that were fitted on `places` (scheme "given"), such as
-            `unmentioned_cities()` of the bundled model.
+            `unmentioned_cities()` of the bundled model. The baseline of the country then knows theirs.
         sites: default resid_post of every layer; the embedding is added.
         template, pool: the prompt of a place, and "last" or "mean" over the tokens of its name.
         twin: the model with random weights; loaded from the model's name if None.
