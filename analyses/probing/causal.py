@@ -2,7 +2,8 @@
 
 A probe shows that a label can be read, not that the model reads it. The label is taken out of a site by LEACE or by
 mean projection (fitted on some groups), and other groups are predicted with it gone. Beside it: as many random
-directions, and LEACE for permuted labels, which takes out as much by the same rule.
+directions, and LEACE for permuted labels, which takes out as much by the same rule. That one is the null: directions
+that follow the covariance of the activations, as those of any label do, cost more than directions drawn evenly.
 
 Reference: Elazar et al. 2021 (amnesic probing); Belrose et al. 2023 (LEACE).
 """
@@ -47,8 +48,8 @@ def causal_check(
     groups: Any = None,
     task: Any = "auto",
     seed: int = 0,
-    n_random: int = 19,
-    n_permuted: int = 5,
+    n_random: int = 5,
+    n_permuted: int = 19,
     test_share: float = 0.4,
     n_boot: int = 500,
 ) -> pd.DataFrame:
@@ -61,13 +62,15 @@ def causal_check(
         site: where, such as "resid_post.3".
         last: how many of the last tokens of each prompt are edited, each by an eraser of its own.
         n_random, n_permuted: draws of random directions, and of permuted labels; of the probes the first 5 of each.
-        test_share: groups that are predicted; the erasers are fitted on the others.
+        test_share: groups that are predicted; the erasers are fitted on the others. Erasers that are fitted on fewer
+            rows than the site has columns leave a part of the label in other rows: see the probe at the site.
 
     Returns:
         A row for each eraser and measure: eraser, measure, value, change (from nothing erased), ci_low and ci_high
-        (95 %, of the change, over groups; NaN for the probes), null_mean, null_sd and p (one-sided: random draws that
-        lose as much; n_null of them), q (over the table), rank (dimensions a token), variance_removed (share, rows that
-        are predicted), n, n_fitted, n_groups, n_draws, seed, status. Of several draws the rows have the mean.
+        (95 %, of the change, over groups; NaN for the probes), null_mean, null_sd and p (of LEACE, one-sided: permuted
+        labels that lose as much; n_null of them), q (over the table), rank (dimensions a token), variance_removed
+        (share, rows that are predicted), n, n_fitted, n_groups, n_draws, seed, status ("ok" for LEACE; the others are
+        to compare with, and not tested). Of several draws the rows have the mean.
         Measures: loss of the continuation (nats a token), continuations right (share, every token the likeliest), loss
         of the prompt's tokens behind the first edited one (nats a token; not for last=1), and a fresh cross-validated
         probe of the label at the first edited token and after the last block at the end of the prompt.
@@ -107,8 +110,10 @@ def causal_check(
     table = compared(plain, found, group_codes(groups[test], len(test)), n_boot=n_boot, seed=seed)
     table = table.assign(
         rank=table["eraser"].map(sizes).fillna(0).astype(int),
-        variance_removed=table["eraser"].map(shares).fillna(0.0), **about, status="ok",
-    )  # fmt: skip
+        variance_removed=table["eraser"].map(shares).fillna(0.0),
+        **about,
+        status=np.where(table["p"].notna(), "ok", "not_tested"),
+    )
     return with_q(table)
 
 
@@ -177,7 +182,7 @@ def compared(
         if _value(plain[measure]) is None:
             continue
         sign = -1.0 if measure in LESS_IS_WORSE else 1.0
-        null = sign * _changes(plain[measure], [draw[measure] for draw in found[DIRECTIONS]])
+        null = sign * _changes(plain[measure], [draw[measure] for draw in found[PERMUTED]])
         null = null[np.isfinite(null)]
         base = {"measure": measure, "null_mean": np.nan, "null_sd": np.nan, "p": np.nan, "n_null": 0}
         rows.append({"eraser": NOTHING, **base, "value": _value(plain[measure]), "change": 0.0,
@@ -188,7 +193,7 @@ def compared(
             low, high = _interval(plain[measure], own, weights)
             row = {"eraser": eraser, **base, "value": float(_value(plain[measure])) + change, "change": change,
                    "ci_low": low, "ci_high": high, "n_draws": len(own)}  # fmt: skip
-            if eraser != DIRECTIONS and len(null):
+            if eraser == LEACE and len(null):
                 p = permutation_p(np.sum(null >= sign * change), np.sum(null <= sign * change), len(null))
                 row |= {"null_mean": sign * null.mean(), "p": float(p), "n_null": len(null),
                         "null_sd": null.std(ddof=1) if len(null) > 1 else np.nan}  # fmt: skip

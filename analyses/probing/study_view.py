@@ -324,9 +324,10 @@ def methods(about: Mapping) -> list[str]:
         "layer tells something), beside permuted labels. variance_explained: share of the held-out variance of the "
         "activations that the label accounts for.",
         "Erasure: LEACE (Belrose et al. 2023) and mean projection, one eraser for each token from the last of the name "
-        "on, fitted on other places. Controls of the same rank: random directions (19 draws), and LEACE fitted to "
-        "permuted labels (5 draws). p is the share of random draws that cost as much, never below .05 (of the probes, "
-        "with 5 draws, never below .17). The probe after the erasure is fitted anew on the edited activations.",
+        "on, fitted on other places. Controls of the same rank: random directions (5 draws), and LEACE fitted to "
+        "permuted labels (19 draws), which is the null of LEACE: p is the share of these draws that cost as much, "
+        "never below .05 (of the probes, with 5 draws, never below .17). The probe after the erasure is fitted anew on "
+        "the edited activations.",
     ]
 
 
