@@ -47,8 +47,8 @@ NOTES = (
     "The penalty of a fold is chosen on the other folds alone, by regressions that see no place of either.",
     "r2, median_km, mean_km and proximity_error are of held-out places; ci_low and ci_high are of median_km.",
     "p compares the skill with that of places shuffled by whole groups of the scheme, folds as they were. Features "
-    "that vary smoothly within groups or over their borders pass under random folds and blocks whatever they mean. q is "
-    "Benjamini-Hochberg over the rows of one condition.",
+    "that vary smoothly within groups or over their borders pass under random folds and blocks whatever they mean. q "
+    "is Benjamini-Hochberg over the rows of one condition.",
 )
 _CHUNK = 1000  # places in a work unit
 
