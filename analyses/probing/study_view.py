@@ -169,7 +169,7 @@ def _bars(ax: Axes, part: pd.DataFrame, label: str) -> None:
             ax.hlines(row, base + low, base + high, color="black", linewidth=1.0)
         end = max(value, base + high) if np.isfinite(high) else value
         ax.text(end + 0.03 * top, row, f"{value:.2g}" if value < 0.01 else f"{value:.2f}", va="center", fontsize=6)
-    ax.set_xlim(0, 1.22 * top)
+    ax.set_xlim(0, 1.22 * top if top > 0 else 1.0)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(label)
 
