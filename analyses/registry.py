@@ -35,6 +35,7 @@ ANALYSES: dict[str, Analysis] = {
     a.name: a
     for a in (
         Analysis("geospatial", "Is geography laid out in the features?", "analyses.geospatial.run"),
+        Analysis("decoding", "Can the position of a city be read out?", "analyses.geospatial.decode_job"),
         Analysis("probing", "What can be read out of each layer?", "analyses.probing.study"),
         Analysis("attention", "What do the attention layers move, and why?", "analyses.attention.run"),
     )
