@@ -21,7 +21,7 @@ from analyses.polysemanticity.grouping import (
     count_interval,
     find_groups,
     likeness,
-    mean_likeness_between,
+    mean_likeness_within,
     replication,
 )
 from analyses.polysemanticity.sampling import FLOOR, N_INTERVALS, PER_INTERVAL
@@ -149,8 +149,8 @@ def _null_of(background: np.ndarray, n: int, config: AuditConfig) -> np.ndarray:
     """Return the mean likeness within random sets of n background tokens, [n_null]."""
     rng = np.random.default_rng([config.seed, n])
     size = min(n, len(background))
-    sets = (rng.choice(len(background), size=size, replace=False) for _ in range(config.n_null))
-    return np.array([mean_likeness_between(background[chosen]) for chosen in sets])
+    sets = [rng.choice(len(background), size=size, replace=False) for _ in range(config.n_null)]
+    return mean_likeness_within(background, np.array(sets)) if sets else np.empty(0)
 
 
 def _of_view(view: _Prepared, unit: int, at: np.ndarray, rng, config: AuditConfig, names) -> dict[str, object]:
@@ -160,7 +160,7 @@ def _of_view(view: _Prepared, unit: int, at: np.ndarray, rng, config: AuditConfi
         return {**missing, "K": -1, "says": "", "clusters": "", "n": len(at), "status": status}
     rows, background, null = view.of_unit(unit, at)
     similarity, b = likeness(rows, rows), float(likeness(rows, background).mean())
-    groups, alike = find_groups(similarity, b), mean_likeness_between(rows)
+    groups, alike = find_groups(similarity, b), float(mean_likeness_within(rows, np.arange(len(at))[None])[0])
     p = float((1 + (null >= alike - 1e-12).sum()) / (len(null) + 1))
     low, high, _ = count_interval(similarity, b, rng, n_boot=config.n_boot)
     again = replication(similarity, b, rng, splits=config.n_splits) if groups.K > 1 else float("nan")

@@ -97,7 +97,7 @@ def masking_matrix(
         labels: domain of each text.
         masks: domain -> (layer, number) of its units: neurons, or latents of `sae`, whose part of the reconstruction
             is taken out of the activation (what the SAE does not explain stays).
-        n_random: random masks for each domain: as many units of each layer, none of the mask itself.
+        n_random: random masks, the same for every domain: as many units as the masks have on average, of any layer.
 
     Returns:
         A row for each pair of domains: masked, evaluated, delta (nats a token, mean over tokens), ci_low, ci_high
@@ -112,13 +112,13 @@ def masking_matrix(
     width = model.d_mlp if sae is None else sae.config.d_sae
     _check_units(masks, model, width, sae)
     clean, counts = _losses(model, batches, len(texts), lambda keep: {})
+    others = _random_masks(masks, width, n_random, np.random.default_rng([seed, 5]))
+    own_losses, random = (
+        [_losses(model, batches, len(texts), _masking(model, sae, mask))[0] - clean for mask in some]
+        for some in (masks.values(), others)
+    )
     rows = []
-    for number, (masked, units) in enumerate(masks.items()):
-        rng = np.random.default_rng([seed, 5, number])
-        others = [_random_like(units, width, rng) for _ in range(n_random)]
-        own, *random = (
-            _losses(model, batches, len(texts), _masking(model, sae, mask))[0] - clean for mask in [units, *others]
-        )
+    for (masked, units), own in zip(masks.items(), own_losses, strict=True):
         for d, evaluated in enumerate(domains):
             inside = (code == d) & (counts > 0)
             null = np.array([loss[inside].sum() / counts[inside].sum() for loss in random])
@@ -179,13 +179,13 @@ def _check_units(masks: Mapping[str, Units], model: Model, width: int, sae: SAE 
             raise InvalidInput(f"mask {domain!r} has {len(units)} units, and {wrong[:2]} of them do not exist.")
 
 
-def _random_like(units: Units, width: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    out = []
-    for layer in sorted({layer for layer, _ in units}):
-        own = [i for at, i in units if at == layer]
-        free = np.setdiff1d(np.arange(width), own)
-        out += [(layer, int(i)) for i in rng.choice(free, size=min(len(own), len(free)), replace=False)]
-    return out
+def _random_masks(
+    masks: Mapping[str, Units], width: int, n: int, rng: np.random.Generator
+) -> list[list[tuple[int, int]]]:
+    layers = sorted({layer for units in masks.values() for layer, _ in units})
+    size = round(np.mean([len(units) for units in masks.values()]))
+    drawn = [rng.choice(len(layers) * width, size=min(size, len(layers) * width), replace=False) for _ in range(n)]
+    return [[(layers[i // width], int(i % width)) for i in one] for one in drawn]
 
 
 def _masking(model: Model, sae: SAE | None, units: Units) -> Callable[[torch.Tensor], dict[str, Any]]:

@@ -53,17 +53,24 @@ def centred_rows(view: np.ndarray, background: np.ndarray) -> np.ndarray:
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-12)
 
 
-def mean_likeness_between(rows: np.ndarray) -> float:
-    """Return the mean likeness over pairs of different rows, from sums alone; NaN for fewer than two."""
-    n = len(rows)
-    if n < 2:
-        return float("nan")
+def mean_likeness_within(rows: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """Return the mean likeness over pairs of different rows of each set, from sums alone; float64 [n_sets].
+
+    Args:
+        rows: a view, int [n] or float [n, d].
+        sets: int [n_sets, size], rows of each set; of size 2 or more.
+    """
+    n_sets, size = sets.shape
+    chosen = rows[sets]
     if rows.ndim == 1:
-        kept = rows[rows != NO_CLASS]
-        counts = np.unique(kept, return_counts=True)[1].astype(np.float64)
-        return float((counts @ counts - counts.sum()) / (n * (n - 1)))
-    total = rows.sum(axis=0, dtype=np.float64)
-    return float((total @ total - np.einsum("ij,ij->", rows, rows)) / (n * (n - 1)))
+        found, code = np.unique(chosen, return_inverse=True)
+        place = code.reshape(chosen.shape) + len(found) * np.arange(n_sets)[:, None]
+        counts = np.bincount(place[chosen != NO_CLASS], minlength=n_sets * len(found)).reshape(n_sets, -1)
+        pairs = (counts * (counts - 1)).sum(axis=1)
+    else:
+        total, lengths = chosen.sum(axis=1, dtype=np.float64), np.einsum("nd,nd->n", rows, rows)
+        pairs = np.einsum("sd,sd->s", total, total) - lengths[sets].sum(axis=1)
+    return pairs / (size * (size - 1))
 
 
 def find_groups(similarity: np.ndarray, b: float, *, cut: float = CUT) -> Groups:
@@ -102,13 +109,17 @@ def _cut(tree: np.ndarray, height: float) -> np.ndarray:
     `scipy.cluster.hierarchy.fcluster` gives the same and spends most of its time on checks.
     """
     n = len(tree) + 1
-    parent = list(range(2 * n - 1))
+    parent = [-1] * (2 * n - 1)
     for number, (left, right, at) in enumerate(tree[:, :3].tolist()):
         if at <= height:
             parent[int(left)] = parent[int(right)] = n + number
+    cluster, count = [0] * (2 * n - 1), 0
     for node in range(2 * n - 2, -1, -1):  # parents have the larger numbers
-        parent[node] = parent[parent[node]]
-    return np.unique(parent[:n], return_inverse=True)[1]
+        if parent[node] >= 0:
+            cluster[node] = cluster[parent[node]]
+        elif node < n or tree[node - n, 2] <= height:
+            cluster[node], count = count, count + 1
+    return np.array(cluster[:n])
 
 
 def replication(similarity: np.ndarray, b: float, rng: np.random.Generator, *, splits: int = 4) -> float:

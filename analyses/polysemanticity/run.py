@@ -20,7 +20,13 @@ from analyses.polysemanticity.domain_masks import (
 )
 from analyses.polysemanticity.power import audit_sensitivity
 from analyses.polysemanticity.study import RANDOM, TRAINED, StudyConfig, condition_of, verdict_shares
-from analyses.polysemanticity.unit_audits import DECISIVE, LATENT, audit_heads, audit_latents, audit_neurons
+from analyses.polysemanticity.unit_audits import (
+    DECISIVE,
+    audit_heads,
+    audit_latents,
+    audit_neurons,
+    drawn_units,
+)
 from analyses.polysemanticity.unit_readings import TextTokens, read_latents, read_text_tokens
 from analyses.polysemanticity.view import figures, headline, section
 from interp.activations import texts_sha256
@@ -158,9 +164,7 @@ class _Study:
 
     def _power(self) -> tuple[pd.DataFrame, ...]:
         c = self.config
-        audited = audit_latents(self.model, self.sae, self.read, n=c.n_units, n_directions=0, seen=self.seen,
-                                config=AuditConfig(n_boot=0, seed=c.seed)).table  # fmt: skip
-        numbers = audited.loc[audited["kind"] == LATENT, "number"].to_numpy()
+        numbers = drawn_units(None, 1, self.sae.config.d_sae, c.n_units, c.audit.seed)[:, 1]  # those of the audit
         values = read_latents(self.model, self.sae, self.read, numbers)
         return (
             audit_sensitivity(

@@ -33,9 +33,9 @@ class StudyConfig:
     """Planted mixtures of each kind, for the power of the audit."""
     n_masked: int = 64
     """Neurons, and latents, that stand for a domain."""
-    n_domain_texts: int = 16
+    n_domain_texts: int = 12
     """Texts of a domain on which masks are judged."""
-    n_random_masks: int = 3
+    n_random_masks: int = 5
     seed: int = 0
     audit: AuditConfig = field(default_factory=lambda: AuditConfig(n_boot=10))
 

@@ -61,7 +61,7 @@ def audit_neurons(
     """
     config = config or AuditConfig()
     seen = seen or read_text_tokens(model, texts, seed=config.seed)
-    pairs = _chosen(neurons, model.n_layers, model.d_mlp, n, config.seed)
+    pairs = drawn_units(neurons, model.n_layers, model.d_mlp, n, config.seed)
     by_layer = {int(layer): pairs[pairs[:, 0] == layer, 1] for layer in np.unique(pairs[:, 0])}
     own, random = read_neurons(model, texts, by_layer, seed=config.seed)
     about = [(NEURON, layer, int(i)) for layer, chosen in by_layer.items() for i in chosen]
@@ -100,7 +100,7 @@ def audit_latents(
     config, site = config or AuditConfig(), str(check_fit(model, sae).site)
     seen = seen or read_text_tokens(model, texts, seed=config.seed)
     given = None if latents is None else [(0, int(i)) for i in latents]
-    chosen = _chosen(given, 1, sae.config.d_sae, n, config.seed)[:, 1]
+    chosen = drawn_units(given, 1, sae.config.d_sae, n, config.seed)[:, 1]
     own = read_latents(model, sae, texts, chosen)
     layer = int(site.partition(".")[2])
     about = [(LATENT, layer, int(i)) for i in chosen]
@@ -176,8 +176,12 @@ def _evidence(values: np.ndarray, seen: TextTokens, examples: pd.DataFrame, unit
     }  # fmt: skip
 
 
-def _chosen(given: Sequence[tuple[int, int]] | None, n_layers: int, width: int, n: int, seed: int) -> np.ndarray:
-    """Return (layer, number) pairs, int64 [n, 2], by layer; drawn at random where none are given."""
+def drawn_units(given: Sequence[tuple[int, int]] | None, n_layers: int, width: int, n: int, seed: int) -> np.ndarray:
+    """Return (layer, number) pairs, int64 [n, 2], by layer; drawn at random where none are given.
+
+    Raises:
+        InvalidInput: a unit that is not there.
+    """
     if given is None:
         drawn = np.random.default_rng([seed, 4]).permutation(n_layers * width)[:n]
         return np.stack(np.divmod(np.sort(drawn), width), axis=1)

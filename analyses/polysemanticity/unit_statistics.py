@@ -73,18 +73,17 @@ def sparsity_statistics(activations: Any) -> pd.DataFrame:
 
     Reference: Hurley & Rickard 2009.
     """
-    a = np.abs(checked_activations(activations).astype(np.float64))
-    n = len(a)
-    total, norm = a.sum(axis=0), np.sqrt((a**2).sum(axis=0))
-    order = np.arange(1, n + 1)[:, None]
+    a = np.ascontiguousarray(np.abs(checked_activations(activations)).T, dtype=np.float64)
+    n = a.shape[1]
+    total, squares = a.sum(axis=1), np.einsum("un,un->u", a, a)
+    centred = (a - a.mean(axis=1, keepdims=True)) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
-        gini = ((2 * order - n - 1) * np.sort(a, axis=0)).sum(axis=0) / (n * total)
-        hoyer = (np.sqrt(n) - total / norm) / (np.sqrt(n) - 1)
-        sd = a.std(axis=0)
-        kurtosis = (((a - a.mean(axis=0)) / sd) ** 4).mean(axis=0) - 3
+        gini = np.sort(a, axis=1) @ (2 * np.arange(1, n + 1) - n - 1.0) / (n * total)
+        hoyer = (np.sqrt(n) - total / np.sqrt(squares)) / (np.sqrt(n) - 1)
+        kurtosis = n * np.einsum("un,un->u", centred, centred) / centred.sum(axis=1) ** 2 - 3
     return pd.DataFrame(
         {
-            "unit": np.arange(a.shape[1]), "firing_rate": (a > 0).mean(axis=0), "gini": gini, "hoyer": hoyer,
+            "unit": np.arange(len(a)), "firing_rate": (a > 0).mean(axis=1), "gini": gini, "hoyer": hoyer,
             "excess_kurtosis": kurtosis, "n": n, "status": np.where(total > 0, "ok", "never active"),
         }
     )  # fmt: skip

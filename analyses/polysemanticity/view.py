@@ -41,8 +41,8 @@ _CAPTIONS = {
     ),
     "masks": (
         "Heat maps of the loss gained on each kind of text when the units of each kind are masked.",
-        "Loss gained on the texts of each column when the units of each row are set to 0, less that of random masks of "
-        "equal size.",
+        "Loss gained on the texts of each column when the units of each row are set to 0, less that under random "
+        "masks of equal size.",
         "masks",
     ),
 }
@@ -99,7 +99,7 @@ def _bars(ax: Axes, part: pd.DataFrame) -> None:
     share, low, high = (part[name].to_numpy() for name in ("share", "ci_low", "ci_high"))
     ax.hlines(rows, 1 - high, 1 - low, color="black", linewidth=1.0)
     for row, value in zip(rows, share, strict=True):
-        ax.annotate(f"{100 * value:.0f} %", (0.985, row), ha="right", va="center", color="white", fontsize=6.5)
+        ax.annotate(f"{100 * value:.0f} %", (1.02, row), va="center", fontsize=6.5, annotation_clip=False)
     ax.set_yticks(rows, [f"{name}\n(n = {int(k)})" for name, k in zip(part.index, n, strict=True)])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -129,7 +129,7 @@ def power_figure(power: pd.DataFrame) -> Figure:
 def masks_figure(masks: pd.DataFrame) -> Figure:
     """Draw the masking matrix of neurons and of latents, above random masks of equal size."""
     kinds = list(masks["units"].unique())
-    fig = figure("double", 88, cols=len(kinds))
+    fig = figure("double", 80, cols=len(kinds))
     with paper_style():
         for ax, kind in zip(list(fig.axes), kinds, strict=True):
             part = masks[masks["units"] == kind]
@@ -152,7 +152,7 @@ def _heat_map(ax: Axes, square: pd.DataFrame) -> None:
     ax.spines[:].set_visible(False)
     ax.set(xlabel="texts", ylabel="masked units")
     colour_bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
-    colour_bar.set_label("loss gained above random masks (nats a token)")
+    colour_bar.set_label("nats a token above random masks")
     colour_bar.outline.set_edgecolor(GREY)  # type: ignore[operator]
 
 
@@ -229,7 +229,8 @@ def methods(about: Mapping) -> list[str]:
         f"activation above {format_number(100 * a['floor'])} % of its largest, one a text. They are clustered in "
         "each view by average linkage, cut between their likeness to random tokens and to their neighbours; a cluster "
         "counts from 5 % of the examples. Views: the token, the words before it (TF-IDF, SVD), the residual stream "
-        "after the first block, the next token; of heads also the token read from and its relation to the one written to.",
+        "after the first block, the next token; of heads also the token read from, and its relation to the one written "
+        "to.",
         f"One concept: in some view a single cluster holds {format_number(100 * a['share_one'])} % of the examples. "
         "Several: no view says one, and in a view that knows likeness (words before, residual stream; of heads also "
         f"relation) two or more clusters hold {format_number(100 * a['share_several'])} % and are found again in the "

@@ -18,7 +18,7 @@ from analyses.polysemanticity.grouping import (
     centred_rows,
     find_groups,
     likeness,
-    mean_likeness_between,
+    mean_likeness_within,
     replication,
 )
 from analyses.polysemanticity.sampling import sample_activation_intervals, top_examples
@@ -147,7 +147,12 @@ def test_the_mean_likeness_is_that_over_pairs(rng):
     rows, classes = rng.normal(size=(12, 3)), np.array([0, 0, 1, -1, -1, 1, 0])
     for things in (rows, classes):
         pairs = likeness(things, things)[~np.eye(len(things), dtype=bool)]
-        assert mean_likeness_between(things) == pytest.approx(pairs.mean())
+        sets = np.array([rng.choice(len(things), 5, replace=False) for _ in range(7)])
+        found = mean_likeness_within(things, sets)
+        for chosen, value in zip(sets, found, strict=True):
+            block = likeness(things[chosen], things[chosen])
+            assert value == pytest.approx(block[~np.eye(5, dtype=bool)].mean())
+        assert mean_likeness_within(things, np.arange(len(things))[None])[0] == pytest.approx(pairs.mean())
 
 
 def test_the_rand_index_is_that_of_sklearn(rng):
