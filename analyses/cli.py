@@ -47,6 +47,7 @@ def run(
     template: str = "{name}",
     k: int = 8,
     permutations: int = 999,
+    survey: bool = True,
     seed: int = 0,
     out: Path | None = None,
 ) -> None:
@@ -60,7 +61,7 @@ def run(
     Parameters
     ----------
     analyses
-        Names of analyses; none means all: geospatial.
+        Names of analyses; none means all: geospatial, decoding, probing, attention, polysemanticity.
     model
         "atlas" (bundled), a folder in Hugging Face format, or a Hugging Face name.
     sae
@@ -75,6 +76,8 @@ def run(
         Nearest neighbours of a place on the globe that count as near.
     permutations
         Random relabellings of the places behind a permutation p.
+    survey
+        Also count the geographic features of every layer under several prompts: most of the time of geospatial.
     seed
         Of every random choice.
     out
@@ -84,7 +87,7 @@ def run(
 
     config = RunConfig(
         analyses=analyses, model=model, sae=sae, bos=bos, places=places, template=template, k=k,
-        permutations=permutations, seed=seed,
+        permutations=permutations, survey=survey, seed=seed,
     )  # fmt: skip
     folder = out if out is not None else Path("runs") / Path(model).name
     print(run_job(config, folder).text())

@@ -37,6 +37,7 @@ class RunConfig:
     template: str = "{name}"
     k: int = 8
     permutations: int = 999
+    survey: bool = True
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 import analyses.geospatial.run as geospatial
+import analyses.geospatial.study_units as study_units
 from analyses.cli import main
 from analyses.geospatial import load_places
-from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED, StudyConfig
+from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED, WITHIN, StudyConfig
 from analyses.job import CONTROL_SAE, DEFAULT_SAE, RunConfig, run_job
 from interp.errors import CorruptArtifact, InvalidInput, SaeMismatch
 from interp.store import Store
@@ -44,8 +45,8 @@ def test_a_run_leaves_tables_figures_and_a_report(finished):
 
 def test_every_row_has_its_null_and_its_status(finished):
     table = pd.read_parquet(finished.folder / "geospatial" / "geospatial.parquet")
-    assert set(zip(table["condition"], table["unit"], strict=True)) == {
-        (c, u) for c in (TRAINED, RANDOM, SHUFFLED) for u in (LATENT, NEURON)
+    assert set(zip(table["condition"], table["unit"], strict=True)) >= {
+        (c, u) for c in (TRAINED, RANDOM, SHUFFLED, WITHIN) for u in (LATENT, NEURON)
     }
     tested = table["status"] == "ok"
     assert table.loc[tested, ["I", "expected", "null_sd", "p", "q", "n"]].notna().all(axis=None)
@@ -61,21 +62,25 @@ def test_the_trained_model_is_geographic_and_its_nulls_are_not():
     model, sae = interp.load_model("atlas"), interp.load_sae(DEFAULT_SAE["atlas"])
     twin_sae = interp.load_sae(CONTROL_SAE[DEFAULT_SAE["atlas"]])
     result = geospatial.autocorrelation_study(
-        model, sae, load_places("atlas"), twin_sae=twin_sae, config=StudyConfig(permutations=199)
+        model, sae, load_places("atlas"), twin_sae=twin_sae, survey=False, config=StudyConfig(permutations=199)
     )
     summary = result.tables["summary"].set_index(["condition", "unit"])
     for unit in (LATENT, NEURON):
         assert summary.loc[(TRAINED, unit), "share_significant"] > 0.5
         assert summary.loc[(RANDOM, unit), "share_significant"] < 0.05
         assert summary.loc[(SHUFFLED, unit), "share_significant"] < 0.01
+        assert summary.loc[(TRAINED, unit), "n_geographic"] > 100
+        for condition in (RANDOM, SHUFFLED, WITHIN):
+            assert summary.loc[(condition, unit), "n_geographic"] == 0
         # not the largest I: a latent of the twin that knows one spelling (San, -pur) is rightly high
         assert summary.loc[(TRAINED, unit), "median_I"] > 5 * abs(summary.loc[(RANDOM, unit), "median_I"])
 
 
 def test_running_again_computes_nothing(finished, small_places, monkeypatch):
     before = bytes_of(finished.folder)
-    monkeypatch.setattr(geospatial, "placename_activations", lambda *a, **k: pytest.fail("computed again"))
-    monkeypatch.setattr(geospatial, "condition_tests", lambda *a, **k: pytest.fail("computed again"))
+    monkeypatch.setattr(study_units, "placename_activations", lambda *a, **k: pytest.fail("computed again"))
+    for name in ("condition_tests", "survey_tests"):
+        monkeypatch.setattr(geospatial, name, lambda *a, **k: pytest.fail("computed again"))
     run_job(RunConfig(("geospatial",), places=str(small_places), permutations=99), finished.folder)
     assert bytes_of(finished.folder) == before
 
@@ -90,8 +95,8 @@ def test_only_what_depends_on_a_choice_is_done_again(finished, small_places, tmp
 
     copy = tmp_path / "copy"
     shutil.copytree(finished.folder, copy)
-    monkeypatch.setattr(geospatial, "placename_activations", lambda *a, **k: pytest.fail("activations again"))
-    run_job(RunConfig(("geospatial",), places=str(small_places), permutations=49), copy)
+    monkeypatch.setattr(study_units, "placename_activations", lambda *a, **k: pytest.fail("activations again"))
+    run_job(RunConfig(("geospatial",), places=str(small_places), permutations=49, survey=False), copy)
     table = pd.read_parquet(copy / "geospatial" / "geospatial.parquet")
     assert table["n_perm"].max() == 49
 
@@ -115,7 +120,9 @@ def test_a_flipped_bit_is_named_and_only_its_unit_is_redone(finished, small_conf
 
 
 def test_a_region_in_the_prompt_is_flagged(small_places, tmp_path):
-    config = RunConfig(("geospatial",), places=str(small_places), permutations=49, template="{name}, {country}")
+    config = RunConfig(
+        ("geospatial",), places=str(small_places), permutations=49, template="{name}, {country}", survey=False
+    )
     result = run_job(config, tmp_path / "run").results["geospatial"]
     assert result.provenance["gives_region"] is True
     assert "copies it" in (tmp_path / "run" / "report.html").read_text()
@@ -151,7 +158,9 @@ def test_a_model_without_a_card_needs_a_bos_policy(small_places, tmp_path):
 
     mine = tmp_path / "mine"
     shutil.copytree(folder(), mine, ignore=shutil.ignore_patterns("card.json", "manifest.json"))
-    config = RunConfig(("geospatial",), str(mine), sae=DEFAULT_SAE["atlas"], places=str(small_places), permutations=49)
+    config = RunConfig(
+        ("geospatial",), str(mine), sae=DEFAULT_SAE["atlas"], places=str(small_places), permutations=49, survey=False
+    )
     with pytest.raises(SaeMismatch, match="--bos"):
         run_job(config, tmp_path / "run")
     finished = run_job(replace(config, bos="always"), tmp_path / "run")
