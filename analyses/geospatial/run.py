@@ -61,8 +61,8 @@ def run(job: Job) -> Result:
     make_prompts(places, config.template)  # refuse a template before anything heavy is loaded
     _require_enough(places, config)
     return autocorrelation_study(
-        job.model, job.sae, places, twin=job.twin, twin_sae=job.twin_sae, layer_saes=job.layer_saes if c.survey else None,
-        survey=c.survey, config=config, store=job.store,
+        job.model, job.sae, places, twin=job.twin, twin_sae=job.twin_sae, survey=c.survey,
+        layer_saes=job.layer_saes if c.survey else None, config=config, store=job.store,
     )  # fmt: skip
 
 
