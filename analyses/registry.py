@@ -38,6 +38,7 @@ ANALYSES: dict[str, Analysis] = {
         Analysis("decoding", "Can the position of a city be read out?", "analyses.geospatial.decode_job"),
         Analysis("probing", "What can be read out of each layer?", "analyses.probing.study"),
         Analysis("attention", "What do the attention layers move, and why?", "analyses.attention.run"),
+        Analysis("polysemanticity", "Does this unit mean one thing or several?", "analyses.polysemanticity.run"),
     )
 }
 

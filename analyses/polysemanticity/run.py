@@ -157,7 +157,8 @@ class _Study:
         audits: dict[str, Callable[[], Result]] = {
             "neurons": lambda: audit_neurons(model, self.read, **options),
             "heads": lambda: audit_heads(model, self.read, **options),
-            "latents": lambda: audit_latents(model, sae, self.read, **options),
+            # the twin may be read by the SAE of the model itself
+            "latents": lambda: audit_latents(model, sae, self.read, allow_mismatch=which == RANDOM, **options),
         }
         result = audits[kind]()
         return result.table, result.tables["views"]

@@ -86,18 +86,19 @@ def audit_latents(
     n_directions: int = 100,
     seen: TextTokens | None = None,
     config: AuditConfig | None = None,
+    allow_mismatch: bool = False,
 ) -> Result:
     """Return the verdicts on latents of an SAE, beside random directions that are on as often.
 
     Arguments and result as `audit_neurons`; the random directions are those of `interp.sae.random_sae`.
 
     Raises:
-        InvalidInput: a latent that the SAE does not have.
+        InvalidInput: a latent that the SAE does not have. SaeMismatch: it does not fit the model, unless allowed.
     """
     from interp.capturing import capture
     from interp.sae import check_fit, random_sae
 
-    config, site = config or AuditConfig(), str(check_fit(model, sae).site)
+    config, site = config or AuditConfig(), str(check_fit(model, sae, allow_mismatch=allow_mismatch).site)
     seen = seen or read_text_tokens(model, texts, seed=config.seed)
     given = None if latents is None else [(0, int(i)) for i in latents]
     chosen = drawn_units(given, 1, sae.config.d_sae, n, config.seed)[:, 1]
