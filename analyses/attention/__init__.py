@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from analyses.attention.heads import head_scores
     from analyses.attention.prefixes import prefix_length_curve
     from analyses.attention.profiles import relation_profile
+    from analyses.attention.prompt_pairs import PromptPair
     from analyses.attention.recursion import recursive_attribution
     from analyses.attention.reference import compare_to_reference, reference_heads
     from analyses.attention.retention import context_retention
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Attributions": "analyses.attention.attributions",
     "FamilyRule": "analyses.attention.family_rules",
+    "PromptPair": "analyses.attention.prompt_pairs",
     "attribution_agreement": "analyses.attention.ablations",
     "check_sae_fit": "analyses.attention.sae_fit",
     "circuit_study": "analyses.attention.circuits",
@@ -46,6 +48,7 @@ _HOME = {
 __all__ = [
     "Attributions",
     "FamilyRule",
+    "PromptPair",
     "attribution_agreement",
     "check_sae_fit",
     "circuit_study",

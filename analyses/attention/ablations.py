@@ -147,7 +147,7 @@ def _activation(sae: SAE, z: torch.Tensor, column: torch.Tensor) -> torch.Tensor
 
 def correlations(table: pd.DataFrame, *, seed: int, n_boot: int, n_perm: int) -> pd.DataFrame:
     """Return the rank correlations of `attribution_agreement` from its table."""
-    n_heads = table["head"].nunique()
+    n_heads = len(table["head"].unique())
     values = {name: table[name].to_numpy().reshape(-1, n_heads) for name in MEASURES}
     n = len(table) // n_heads
     rng = np.random.default_rng(seed)

@@ -40,8 +40,8 @@ class Attributions:
     @property
     def residual_error(self) -> float:
         """The largest residual, relative to the largest pre-activation."""
-        largest = max(float(self.events["pre_activation"].abs().max()), 1e-30)
-        return float(self.events["residual"].abs().max()) / largest
+        pre, left = (self.events[name].to_numpy() for name in ("pre_activation", "residual"))
+        return float(np.abs(left).max()) / max(float(np.abs(pre).max()), 1e-30)
 
     def by_head(self) -> pd.DataFrame:
         """Return one row an event and head: event, head, dfa."""
@@ -127,7 +127,8 @@ def strongest_events(
     model: Model, sae: SAE, rows: TokenRows, layer: int, latents: Sequence[int], per_latent: int
 ) -> list[tuple[int, int, int]]:
     """Return (row, position, latent) of the largest activations of each latent, where it is on."""
-    acts = np.zeros((*rows.ids.shape, len(latents)), dtype=np.float32)
+    n, width = rows.ids.shape
+    acts = np.zeros((n, width, len(latents)), dtype=np.float32)
     for at, part, found in attention_batches(model, rows, [layer]):
         latent = encoded(sae, found[layer])[..., list(latents)] * part.content[..., None]
         acts[at, : latent.shape[1]] = latent
@@ -135,7 +136,7 @@ def strongest_events(
     for column, latent in enumerate(latents):
         flat = acts[..., column].ravel()
         best = np.argsort(-flat, kind="stable")[:per_latent]
-        out += [(int(i // acts.shape[1]), int(i % acts.shape[1]), int(latent)) for i in best if flat[i] > 0]
+        out += [(int(i // width), int(i % width), int(latent)) for i in best if flat[i] > 0]
     return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from interp.sae import SAE
 
 
-def activations_of(events: LatentEvents, rows: TokenRows, n_latents: int) -> sparse.csc_matrix:
-    """Return activations at the text tokens, sparse [text token, latent]."""
+def activations_of(events: LatentEvents, rows: TokenRows, n_latents: int) -> Any:
+    """Return activations at the text tokens, csc_matrix [text token, latent]."""
     number = np.cumsum(rows.content.ravel()) - 1
     where = number[events.row * rows.ids.shape[1] + events.pos]
     shape = (int(rows.content.sum()), n_latents)
     return sparse.csc_matrix((events.act.astype(np.float64), (where, events.latent)), shape=shape)
 
 
-def group_share(acts: sparse.csc_matrix, groups: np.ndarray) -> np.ndarray:
+def group_share(acts: Any, groups: np.ndarray) -> np.ndarray:
     """Return the share of variance between groups, [latent], adjusted for their number (epsilon squared).
 
     1 - (within / (n - g)) / (total / (n - 1)): near 0 in the mean where groups say nothing. Reference: Kelley (1935).
@@ -36,7 +36,7 @@ def group_share(acts: sparse.csc_matrix, groups: np.ndarray) -> np.ndarray:
     _, code = np.unique(groups, return_inverse=True)
     size = np.bincount(code)
     indicator = sparse.csr_matrix((np.ones(n), (code, np.arange(n))), shape=(len(size), n))
-    sums = indicator @ acts
+    sums: Any = indicator @ acts
     between = np.asarray(sums.multiply(sums).multiply(1 / size[:, None]).sum(axis=0)).ravel()
     squares = np.asarray(acts.multiply(acts).sum(axis=0)).ravel()
     total = squares - np.asarray(acts.sum(axis=0)).ravel() ** 2 / n
@@ -72,9 +72,7 @@ def moved_tokens(events: LatentEvents, n_latents: int) -> tuple[np.ndarray, np.n
     return np.where(whole > 0, ids[best], -1), share
 
 
-def induction_auc(
-    acts: sparse.csc_matrix, moved: np.ndarray, rows: TokenRows, latents: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def induction_auc(acts: Any, moved: np.ndarray, rows: TokenRows, latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return how well activation tells "the moved token followed this token before" from all else: AUC, n positive.
 
     Reference: Kissane et al. (2024), the induction proxy. 0.5 is chance; NaN where the proxy is never or always true.
@@ -94,8 +92,8 @@ def induction_auc(
     return auc, count
 
 
-def successors_so_far(rows: TokenRows) -> sparse.csc_matrix:
-    """Return bool [text token, id]: the id has stood after an earlier copy of this token in its row."""
+def successors_so_far(rows: TokenRows) -> Any:
+    """Return csc_matrix [text token, id], not 0 where the id stood after an earlier copy of this token."""
     number = np.cumsum(rows.content.ravel()).reshape(rows.ids.shape) - 1
     same = (rows.ids[:, :, None] == rows.ids[:, None, :]) & rows.content[:, :, None] & rows.content[:, None, :]
     same &= np.tri(rows.ids.shape[1], k=-1, dtype=bool)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from analyses.attention.reading import Attention
 from interp.errors import SaeMismatch
+from interp.sae.gated import GatedSAE
 
 if TYPE_CHECKING:
     from interp.sae import SAE
@@ -61,9 +62,8 @@ def encoder_of(sae: SAE, n_heads: int) -> Encoder:
         raise SaeMismatch(f"attribution by source needs an SAE with a linear encoder; this is {what}.")
     if config.d_in % n_heads:
         raise SaeMismatch(f"the SAE reads {config.d_in} values, which {n_heads} heads do not divide; is its site z?")
-    W = sae.W_enc
-    bias = sae.b_mag if config.architecture == "gated" else sae.b_enc
-    if config.architecture == "gated":
+    W, bias = sae.W_enc, sae.b_enc if not isinstance(sae, GatedSAE) else sae.b_mag
+    if isinstance(sae, GatedSAE):
         W = W * sae.r_mag.exp()
     if config.apply_b_dec_to_input:
         bias = bias - sae.b_dec @ W

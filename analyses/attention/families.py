@@ -188,9 +188,10 @@ def family_counts(table: pd.DataFrame) -> pd.DataFrame:
     """Return how many latents of a layer are in each family: layer, family, count, share (of those ever on)."""
     out = []
     for layer, part in table.groupby("layer"):
-        alive = int((part["family"] != "dead").sum())
+        names = part["family"].to_numpy()
+        alive = int((names != "dead").sum())
         for family in FAMILIES:
-            count = int((part["family"] == family).sum())
+            count = int((names == family).sum())
             share = np.nan if family == "dead" or alive == 0 else count / alive
             out.append({"layer": layer, "family": family, "count": count, "share": share, "n": alive})
     return pd.DataFrame(out)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from analyses.attention.copying import COPYING, copying_scores
+from analyses.attention.object_heads import OBJECT, object_scores
+from analyses.attention.prompt_pairs import PromptPair
 from analyses.attention.reading import attention_batches
 from analyses.attention.relations import DUPLICATE, INDUCTION, relation_codes
 from analyses.attention.token_rows import TokenRows, random_repeats
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from interp.models import Model
 
 LOOKING = ("previous token", "current token", "first token", "duplicate token", "induction")
-SCORES = (*LOOKING, *COPYING)
+SCORES = (*LOOKING, *COPYING, *OBJECT)
 EVEN, FRESH = "even attention", "the same places in rows without repeats"
 COLUMNS = (
     "score", "layer", "head", "value", "ci_low", "ci_high", "null", "null_mean", "layer_mean", "random_weights",
@@ -30,7 +32,8 @@ def head_scores(
     model: Model,
     *,
     seed: int,
-    scores: Sequence[str] = SCORES,
+    scores: Sequence[str] | None = None,
+    pairs: Sequence[PromptPair] | None = None,
     n_rows: int = 32,
     length: int = 64,
     n_tokens: int = 256,
@@ -45,8 +48,11 @@ def head_scores(
         induction: sum of A[q, s] over all s with t_{s-1} = t_q, for q that have one.
     What it writes for a token that it attends to fully, see `copying_scores`:
         copying (eigenvalues), copying (top 5), copy suppression (bottom 10).
+    What it does on prompts with two names, where `pairs` are given, see `object_scores`:
+        name mover, negative name mover, S-inhibition.
 
     Args:
+        scores: default all that can be had: those of names need `pairs`.
         n_rows, length: of the random rows. n_tokens: random tokens behind the scores of what is written.
         twin: the model with random weights.
         n_boot: resamples of rows (of tokens, for what is written), for 95 % intervals.
@@ -60,7 +66,11 @@ def head_scores(
     Raises:
         InvalidInput: no such score, or rows too short. ModelMismatch: a layer without an attention pattern.
     """
+    scores = (SCORES if pairs is not None else (*LOOKING, *COPYING)) if scores is None else tuple(scores)
     unknown = [s for s in scores if s not in SCORES]
+    naming = [s for s in scores if s in OBJECT]
+    if naming and pairs is None:
+        raise InvalidInput(f"{naming[0]!r} is a score on prompts with two names; give pairs=[PromptPair(...), ...].")
     if unknown:
         raise InvalidInput(
             f"no score {unknown[0]!r}; nearest: {', '.join(nearest(unknown[0], SCORES))}. All: {', '.join(SCORES)}."
@@ -71,11 +81,14 @@ def head_scores(
         parts += looking_scores(model, looking, n_rows=n_rows, length=length, seed=seed, n_boot=n_boot)
     if writing:
         parts += copying_scores(model, writing, n_tokens=n_tokens, seed=seed, n_boot=n_boot)
+    if naming:
+        parts += object_scores(model, naming, pairs or (), seed=seed, n_boot=n_boot)
     table = with_baselines(pd.concat(parts, ignore_index=True))
     control = None
     if twin is not None:
-        control = head_scores(twin, seed=seed, scores=scores, n_rows=n_rows, length=length, n_tokens=n_tokens, n_boot=0)
-    return with_control(table, control).assign(seed=seed)[list(COLUMNS)]
+        options = {"scores": scores, "pairs": pairs, "n_rows": n_rows, "length": length, "n_tokens": n_tokens}
+        control = head_scores(twin, seed=seed, n_boot=0, **options)
+    return with_control(table, control).assign(seed=seed).loc[:, list(COLUMNS)]
 
 
 def looking_scores(
@@ -150,7 +163,7 @@ def score_table(name: str, values: np.ndarray, *, seed: int, n_boot: int) -> pd.
 
 def with_baselines(table: pd.DataFrame, by: Sequence[str] = ("score",)) -> pd.DataFrame:
     """Return the table with rank (1: largest of a score) and layer_mean (the other heads of the layer)."""
-    out = table.copy()
+    out: Any = table.copy()
     out["rank"] = out.groupby(list(by))["value"].rank(ascending=False, method="min")
     group = out.groupby([*by, "layer"])["value"]
     n = group.transform("size")
@@ -163,6 +176,7 @@ def with_control(table: pd.DataFrame, control: pd.DataFrame | None, by: Sequence
     if control is None:
         return table.assign(random_weights=np.nan, largest_random=np.nan)
     keys = [*by, "layer", "head"]
-    own = control[[*keys, "value"]].rename(columns={"value": "random_weights"})
-    largest = control.groupby(list(by))["value"].max().rename("largest_random").reset_index()
+    twin: Any = control
+    own = twin[[*keys, "value"]].rename(columns={"value": "random_weights"})
+    largest = twin.groupby(list(by))["value"].max().rename("largest_random").reset_index()
     return table.merge(own, on=keys, how="left").merge(largest, on=list(by), how="left")

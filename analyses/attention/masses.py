@@ -66,7 +66,7 @@ def head_masses(model: Model, rows: TokenRows, layers: list[int]) -> dict[int, H
             kept[layer].append(_head_mass(found[layer], codes))
     n = np.concatenate(counts)
     return {
-        layer: HeadMass(*(np.concatenate([pair[i] for pair in pairs]) for i in (0, 1)), n)
+        layer: HeadMass(np.concatenate([m for m, _ in pairs]), np.concatenate([even for _, even in pairs]), n)
         for layer, pairs in kept.items()
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -108,13 +108,13 @@ def profile_bars(profiles: pd.DataFrame) -> Figure:
 
 def head_maps(heads: pd.DataFrame, maps: pd.DataFrame | None) -> Figure:
     """Draw each score as a map of layer by head; a ring marks heads above every head of random weights."""
-    panels = {_MAPS[name]: heads[heads["score"] == name] for name in SCORES if name in _MAPS}
-    if maps is not None and (maps["kind"] == "all classes").any():
+    panels: dict[str, Any] = {_MAPS[name]: heads[heads["score"] == name] for name in SCORES if name in _MAPS}
+    if maps is not None:
         panels["successor, mean of classes"] = maps[maps["kind"] == "all classes"]
     panels = {title: table for title, table in panels.items() if len(table)}
     cols = 4
     fig = figure("double", 42 * -(-len(panels) // cols) + 6, rows=-(-len(panels) // cols), cols=cols)
-    image = None
+    image: Any = None
     with paper_style():
         for ax, (title, table) in zip(fig.axes, panels.items(), strict=False):
             wide = table.pivot(index="layer", columns="head", values="value")
@@ -162,7 +162,7 @@ def circuit_panels(heads: pd.DataFrame, curve: pd.DataFrame | None) -> Figure:
 def _latent_curve(ax: Axes, curve: pd.DataFrame) -> None:
     looks = {"largest": ("-", "o", "largest estimates"), "random": ("--", "s", "random, as active")}
     for which, (line, marker, label) in looks.items():
-        part = curve[curve["which"] == which].groupby("n_latents")
+        part: Any = curve[curve["which"] == which].groupby("n_latents")
         for name, colour in (("denoised", PALETTE["blue"]), ("noised", PALETTE["vermillion"])):
             value = part[name].mean()
             value = 1 - value if name == "noised" else value

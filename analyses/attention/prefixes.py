@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def prefix_length_curve(
         control = attention_at(model, plain, {"prefix": places})["prefix"]
         table = score_table("prefix", found, seed=seed, n_boot=n_boot).drop(columns="score")
         parts.append(table.assign(prefix=n, null_mean=control.mean(axis=0).ravel(), n=n_rows, seed=seed))
-    table = pd.concat(parts, ignore_index=True)
+    table: Any = pd.concat(parts, ignore_index=True)
     if chosen is not None:
         kept = [pair in chosen for pair in zip(table["layer"], table["head"], strict=True)]
         table = table[kept]

@@ -41,9 +41,10 @@ def require_attention(model: Model, layers: Sequence[int]) -> None:
         if not isinstance(layer, int) or not 0 <= layer < model.n_layers:
             near = ", ".join(nearest(str(layer), map(str, range(model.n_layers))))
             raise UnknownSite(f"{model.name} has layers 0 to {model.n_layers - 1}, not {layer!r}; nearest: {near}.")
-        row = model.checks[(model.checks["identity"] == _IDENTITY) & (model.checks["layer"] == layer)]
-        if len(row) != 1 or row["status"].iloc[0] != "ok":
-            why = row["status"].iloc[0] if len(row) else "not checked"
+        checks = model.checks
+        found = checks.loc[(checks["identity"] == _IDENTITY) & (checks["layer"] == layer), "status"].tolist()
+        if found != ["ok"]:
+            why = found[0] if found else "not checked"
             raise ModelMismatch(
                 f"layer {layer} of {model.name}: z is not attention pattern times values ({why}), so what a head "
                 "moved cannot be told by source; use a model with softmax attention."

@@ -99,7 +99,7 @@ def recursive_attribution(
         edges = [edge for event in front for edge in trace.edges(event, level, top_sources, top_latents)]
         out += edges
         front = _followed(edges, branches, trace)
-    return pd.DataFrame(out)[list(COLUMNS)]
+    return pd.DataFrame(out).loc[:, list(COLUMNS)]
 
 
 class _Trace:

@@ -7,6 +7,7 @@ whether a known head is near the top, not whether it is above a constant.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ def reference_heads(model: str) -> pd.DataFrame:
     Raises:
         UnknownName: no heads of this model are listed.
     """
-    table = pd.read_csv(_FILE)
+    table: Any = pd.read_csv(_FILE)
     names = table["model"].unique().tolist()
     if model not in names:
         near = ", ".join(nearest(model, names))
@@ -53,7 +54,7 @@ def compare_to_reference(scores: pd.DataFrame, reference: str | pd.DataFrame) ->
     return pd.DataFrame([_row(head, scores[scores[name] == head["score"]], known) for head in known.to_dict("records")])
 
 
-def _row(head: dict, table: pd.DataFrame, known: pd.DataFrame) -> dict:
+def _row(head: dict, table: Any, known: Any) -> dict:
     same = known[known["score"] == head["score"]]
     out = {
         **{k: head.get(k, "") for k in ("role", "layer", "head", "score")}, "value": np.nan, "rank": np.nan,

@@ -13,6 +13,7 @@ from analyses.attention.families import families_of_layers, family_counts
 from analyses.attention.family_rules import ORDER, FamilyRule
 from analyses.attention.heads import head_scores
 from analyses.attention.profiles import relation_profile
+from analyses.attention.prompt_pairs import indirect_object_pairs
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_maps import token_map_scores
 from analyses.attention.token_rows import TokenRows, joined, random_repeats, token_rows
@@ -102,7 +103,7 @@ def attention_study(
     rule = FamilyRule()
     options = {"seed": seed, "rule": rule, "n_positions": n_positions}
     units: dict[str, Callable[[], dict[str, pd.DataFrame]]] = {
-        "heads": lambda: {"heads": head_scores(model, seed=seed, twin=twin, length=LENGTH, n_tokens=128)},
+        "heads": lambda: {"heads": _heads(model, twin, seed)},
         "profiles": lambda: {"profiles": relation_profile(model, given, seed=seed, twin=twin)},
     }
     if is_atlas(model):
@@ -169,6 +170,11 @@ def _tables(units: dict[str, Callable[[], dict[str, pd.DataFrame]]], store: Any,
         name: table for unit in units for name, table in zip(_NAMES.get(unit, (unit,)), kept[unit], strict=True)
         if len(table)
     }  # fmt: skip
+
+
+def _heads(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:
+    pairs = indirect_object_pairs(24, seed=seed) if is_atlas(model) else None
+    return head_scores(model, seed=seed, twin=twin, pairs=pairs, length=LENGTH, n_tokens=128)
 
 
 def _circuit(model: Model, saes: dict[int, SAE], seed: int) -> dict[str, pd.DataFrame]:

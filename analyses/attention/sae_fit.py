@@ -55,7 +55,7 @@ def check_sae_fit(
     given = token_rows(model, rows, bos=bos)
     given = given.part(np.arange(min(max_rows, len(given))))
     acts, text = _activations(model, given, fit.site)
-    quality = evaluate_sae(sae, acts, seed=seed, n_boot=n_boot, text_index=text)
+    quality: Any = evaluate_sae(sae, acts, seed=seed, n_boot=n_boot, text_index=text)
     packed = [row[mask] for row, mask in zip(given.ids, given.mask, strict=True)]
     losses = loss_recovered(model, sae, packed, seed=seed, n_boot=n_boot, allow_mismatch=allow_mismatch)
     kept = ["explained_variance", "l0", "dead_share", "slope", "norm_ratio"]
@@ -64,7 +64,7 @@ def check_sae_fit(
     shift = {"metric": "b_V_shift", "value": value_bias_shift(model, fit.site, acts), "n": len(acts), "seed": seed,
              "status": "ok"}  # fmt: skip
     parts = [quality.reindex(columns=columns), losses.reindex(columns=columns), pd.DataFrame([shift])]
-    table = pd.concat(parts, ignore_index=True)[columns]
+    table = pd.concat(parts, ignore_index=True).loc[:, columns]
     table.attrs["warnings"] = _warnings(table.set_index("metric")["value"].to_dict(), sae, fit.mismatches)
     return table
 

@@ -86,7 +86,7 @@ def token_map_scores(
     if twin is not None:
         control = token_map_scores(twin, given, seed=seed, layers=layers, n_perm=1, n_boot=0)
     table = with_control(table, control, by=("kind",))
-    return table.assign(n_perm=n_perm, seed=seed)[list(COLUMNS)]
+    return table.assign(n_perm=n_perm, seed=seed).loc[:, list(COLUMNS)]
 
 
 def default_pairs(model: Model) -> dict[str, list[tuple[str, str]]]:

@@ -55,7 +55,7 @@ def headline(result: Result) -> Headline:
 
 
 def _latent_words(result: Result) -> tuple[str, str, int]:
-    counts = result.tables["counts"]
+    counts: Any = result.tables["counts"]
     own = counts[(counts["condition"] == "trained") & (counts["family"] != "dead")]
     n = int(own["count"].sum())
     by = own.groupby("family")["count"].sum()
@@ -76,7 +76,7 @@ def _latent_words(result: Result) -> tuple[str, str, int]:
 
 
 def _head_words(result: Result) -> tuple[str, str, int]:
-    table = result.tables["heads"]
+    table: Any = result.tables["heads"]
     parts, nulls = [], []
     for name in ("previous token", "induction"):
         best = table[table["score"] == name].sort_values("value", ascending=False).iloc[0]
@@ -87,14 +87,14 @@ def _head_words(result: Result) -> tuple[str, str, int]:
 
 
 def _circuit_words(result: Result) -> tuple[str, str]:
-    heads = result.tables["circuit"].sort_values("denoised", ascending=False)
+    heads: Any = result.tables["circuit"].sort_values("denoised", ascending=False)
     first, second = (heads.iloc[i] for i in (0, 1))
     text = (
         f"The indirect object: heads {int(first['layer'])}.{int(first['head'])} and {int(second['layer'])}."
         f"{int(second['head'])} alone bring back {100 * first['denoised']:.0f} and {100 * second['denoised']:.0f} % of "
         "the logit difference"
     )
-    curve = result.tables.get("circuit_curve")
+    curve: Any = result.tables.get("circuit_curve")
     if curve is None:
         return f"{text}.", f"median head: {100 * heads['denoised'].median():.1f} %."
     most = curve[curve["n_latents"] == curve["n_latents"].max()].groupby("which")["denoised"].mean()

@@ -290,7 +290,7 @@ def _sae(model: Model) -> tuple[SAE, pd.DataFrame]:
     )  # fmt: skip
     sae = StandardSAE(config, {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": torch.zeros(D_MODEL)})
     table = pd.DataFrame(rows, columns=["head", "word", "family"])
-    return sae, table.assign(latent=np.arange(len(rows)))[["latent", "head", "word", "family"]]
+    return sae, table.assign(latent=np.arange(len(rows))).loc[:, ["latent", "head", "word", "family"]]
 
 
 def _direction(head: int, words: np.ndarray) -> torch.Tensor:

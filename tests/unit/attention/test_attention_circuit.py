@@ -1,14 +1,20 @@
 """Patching on a task that one planted head does; exchanging everything is exchanging the run."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
 
-from analyses.attention import circuit_study
+from analyses.attention import circuit_study, head_scores
 from analyses.attention.circuits import matched
+from analyses.attention.object_heads import OBJECT, direct_effects
 from analyses.attention.patching import Exchange, latent_estimates
 from analyses.attention.prompt_pairs import PromptPair, encode_pairs, indirect_object_pairs
 from interp.errors import InvalidInput
+from interp.reading import read_sites
+from interp.sites import Site
+from interp.testing import tiny_model
 
 SUCCESSOR = [
     PromptPair(f"{first} bala {a}", f"{first} bala {b}", f" {x}", f" {y}", "successor")
@@ -99,6 +105,42 @@ def test_estimates_are_near_what_patching_finds(exchange, planted):
         (planted.latents["head"] == 4) & planted.latents["word"].isin(["two", "monday", "friday", "one"])
     ]
     assert best == set(own["latent"])
+
+
+def test_the_head_that_writes_the_answer_is_the_name_mover(planted):
+    table = head_scores(planted.model, seed=0, scores=OBJECT, pairs=SUCCESSOR, n_boot=20)
+    best = table[table["score"] == "name mover"].sort_values("rank").iloc[0]
+    assert (best["layer"], best["head"]) == (1, 4)
+    assert best["ci_low"] > 0
+    wide = table.pivot(index=["layer", "head"], columns="score", values="value")
+    np.testing.assert_allclose(wide["name mover"], -wide["negative name mover"])
+    assert wide["S-inhibition"].abs().max() < 1e-6  # no head of layer 1 hangs on what layer 0 writes at the end
+    with pytest.raises(InvalidInput, match="give pairs="):
+        head_scores(planted.model, seed=0, scores=("name mover",))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "granite"])
+def test_direct_effects_are_those_of_the_weights(architecture):
+    model = tiny_model(architecture=architecture, seed=6)
+    words = ["Paris", "London", "Berlin", "France"]
+    pairs = [PromptPair(f"the {a} is in", f"the {b} is in", f" {a}", f" {b}") for a, b in permutations(words, 2)]
+    exchange = Exchange(model, encode_pairs(model, pairs)[0])
+    found = direct_effects(model, exchange)
+    held, at = [], torch.arange(len(pairs))
+    read_sites(model, exchange.clean.ids, exchange.mask, {Site("resid_post", 1): held.append})
+    final = held[0][at, exchange.last]
+    W_O = model.bridge.blocks[0].attn.W_O.detach()[2] * (0.5 if architecture == "granite" else 1.0)
+    written = exchange.clean.z[0][at, exchange.last].reshape(len(pairs), 4, 8)[:, 2] @ W_O
+
+    def difference(x):
+        with torch.no_grad():
+            logits = model.bridge.original_model.lm_head(model.bridge.ln_final(x[:, None])[:, 0])
+        return logits[at, exchange.answer] - logits[at, exchange.other]
+
+    expected = difference(final) - difference(final - written)
+    scale = float(expected.abs().max() / np.abs(found[:, 0, 2]).max())  # some models scale their logits
+    assert scale == pytest.approx(round(scale), abs=1e-3)
+    np.testing.assert_allclose(found[:, 0, 2] * scale, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_matched_units_are_others_and_as_active():
