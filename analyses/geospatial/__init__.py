@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from analyses.geospatial.activations import PlaceActivations, placename_activations
     from analyses.geospatial.confounds import place_covariates, residual_moran, residualise
     from analyses.geospatial.decode_run import decoding_study, geo_probe, unmentioned_cities
-    from analyses.geospatial.distance_bands import correlogram
+    from analyses.geospatial.distance_bands import correlogram, variogram
     from analyses.geospatial.global_tests import geary, getis_ord, join_counts
     from analyses.geospatial.kernel_tests import car_test
-    from analyses.geospatial.pair_tests import bivariate_moran
+    from analyses.geospatial.pair_tests import bivariate_moran, lee_l
     from analyses.geospatial.places import load_places
     from analyses.geospatial.prompts import Prompts, make_prompts
     from analyses.geospatial.run import autocorrelation_study
     from analyses.geospatial.small_p import certified_moran, min_p_moran
     from analyses.geospatial.study import StudyConfig
+    from analyses.geospatial.weight_choice import sensitivity
     from analyses.geospatial.weights import SpatialWeights, spatial_weights
 
 _HOME = {
@@ -41,6 +42,7 @@ _HOME = {
     "geo_probe": "analyses.geospatial.decode_run",
     "getis_ord": "analyses.geospatial.global_tests",
     "join_counts": "analyses.geospatial.global_tests",
+    "lee_l": "analyses.geospatial.pair_tests",
     "load_places": "analyses.geospatial.places",
     "make_prompts": "analyses.geospatial.prompts",
     "min_p_moran": "analyses.geospatial.small_p",
@@ -48,8 +50,10 @@ _HOME = {
     "placename_activations": "analyses.geospatial.activations",
     "residual_moran": "analyses.geospatial.confounds",
     "residualise": "analyses.geospatial.confounds",
+    "sensitivity": "analyses.geospatial.weight_choice",
     "spatial_weights": "analyses.geospatial.weights",
     "unmentioned_cities": "analyses.geospatial.decode_run",
+    "variogram": "analyses.geospatial.distance_bands",
 }
 
 __all__ = [
@@ -67,6 +71,7 @@ __all__ = [
     "geo_probe",
     "getis_ord",
     "join_counts",
+    "lee_l",
     "load_places",
     "local_moran",
     "make_prompts",
@@ -76,8 +81,10 @@ __all__ = [
     "placename_activations",
     "residual_moran",
     "residualise",
+    "sensitivity",
     "spatial_weights",
     "unmentioned_cities",
+    "variogram",
 ]
 
 

@@ -1,4 +1,4 @@
-"""How far a feature's pattern reaches: Moran's I in bands of great-circle distance, one row a feature and band."""
+"""How far a feature's pattern reaches: I and semivariance by great-circle distance, one row a feature and band."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from analyses.geospatial.weights import _MOST_PAIRS, _SAME, EARTH_RADIUS_KM, uni
 from interp.errors import InvalidInput
 from interp.stats.correlogram import Correlogram, correlogram_i
 from interp.stats.pvalues import Alternative
+from interp.stats.variogram import Variogram, variogram_gamma
 
 
 def correlogram(
@@ -60,6 +61,84 @@ def correlogram(
         seed=seed, min_active=min_active,
     )  # fmt: skip
     return _table(result, ids, edges)
+
+
+def variogram(
+    X: Any,
+    places: pd.DataFrame,
+    *,
+    bands_km: Sequence[float] = (0, 100, 250, 500, 1000, 2000),
+    permutations: int = 999,
+    alternative: Alternative = "greater",
+    level: float = 0.95,
+    seed: int = 0,
+    min_active: int = 10,
+    names: Sequence[Any] | None = None,
+) -> pd.DataFrame:
+    """Measure how unlike places of each distance are: the empirical semivariogram.
+
+    Args:
+        X: as for `correlogram`, and so are places, bands_km, permutations, level, seed, min_active and names.
+        places: see X.
+        bands_km: see X.
+        permutations: see X.
+        alternative: "greater" (alike at this distance: a low gamma), "less" (unlike) or "two-sided".
+        level: see X.
+        seed: see X.
+        min_active: see X.
+        names: see X.
+
+    Returns:
+        One row a feature and band: feature, km_from, km_to, n_pairs, gamma (semivariance over `variance`: 1 without
+        pattern), null_mean (1), null_sd (exact), low, high (permutation envelope of this band), z, p, q
+        (Benjamini-Hochberg over all rows with a p), variance, range_km (the same in all rows of a feature: the middle
+        of the first band whose gamma is not below its envelope; NaN where all are), n, n_active, n_perm, seed,
+        alternative, level, n_tests, correction, status ("no_pairs" for an empty band).
+
+    Raises:
+        InvalidInput: as for `correlogram`.
+
+    Reference: Matheron 1963; the envelope is that of a feature without any pattern, not of a fitted model.
+    """
+    values, ids = read_features(X, names)
+    edges = _checked_edges(bands_km)
+    result = variogram_gamma(
+        values, distance_bands(places, edges.tolist()), permutations=permutations, alternative=alternative, level=level,
+        seed=seed, min_active=min_active,
+    )  # fmt: skip
+    n_bands, n_features = result.gamma.shape
+    with np.errstate(invalid="ignore"):
+        z = (result.gamma - 1.0) / result.null_sd
+    measured = {
+        "feature": np.repeat(np.array(ids, dtype=object), n_bands),
+        "km_from": np.tile(edges[:-1], n_features),
+        "km_to": np.tile(edges[1:], n_features),
+        "n_pairs": np.tile(result.n_pairs, n_features),
+        "gamma": result.gamma.T.ravel(),
+        "null_mean": 1.0,
+        "null_sd": result.null_sd.T.ravel(),
+        "low": result.low.T.ravel(),
+        "high": result.high.T.ravel(),
+        "z": z.T.ravel(),
+        "p": result.p.T.ravel(),
+    }
+    about = {
+        "variance": np.repeat(result.variance, n_bands),
+        "range_km": np.repeat(_ranges(result, (edges[:-1] + edges[1:]) / 2), n_bands),
+        "n": result.n,
+        "n_active": np.repeat(result.n_active, n_bands),
+        "n_perm": result.n_perm,
+        "seed": result.seed,
+        "alternative": result.alternative,
+        "level": result.level,
+    }
+    return with_q(measured, about, result.status.T.ravel()).infer_objects()
+
+
+def _ranges(result: Variogram, middles: np.ndarray) -> np.ndarray:
+    """Return for each feature the middle of the first band in which it is no longer alike."""
+    reached = result.gamma >= result.low  # False where there is no gamma
+    return np.where(reached.any(axis=0), middles[reached.argmax(axis=0)], np.nan)
 
 
 def distance_bands(places: pd.DataFrame, edges_km: Sequence[float]) -> list[Any]:

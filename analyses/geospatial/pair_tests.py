@@ -1,8 +1,8 @@
-"""Bivariate Moran's I of features against covariates of their places, as a table: one row a feature and covariate."""
+"""Bivariate Moran's I and Lee's L of features against covariates of their places: one row a feature and covariate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from analyses.geospatial.feature_tables import CORRECTIONS, read_features, read_weights
 from interp.errors import InvalidInput
-from interp.stats.bivariate import BivariateNull, bivariate_moran_i
+from interp.stats.bivariate import BivariateNull, BivariateResult, bivariate_moran_i, lee_l_i
 from interp.stats.corrections import benjamini_hochberg
 from interp.stats.pvalues import Alternative, resolve_p
 
@@ -56,19 +56,71 @@ def bivariate_moran(
 
     Reference: Wartenberg 1985; Wagner & Dray 2015; Clifford, Richardson & Hemon 1989 (why permutation misleads).
     """
+    options: Any = {"permutations": permutations, "alternative": alternative, "seed": seed, "min_active": min_active}
+    return _pair_table(bivariate_moran_i, "I_xy", X, covariates, W, null, options, names)
+
+
+def lee_l(
+    X: Any,
+    covariates: Any,
+    W: Any,
+    *,
+    null: BivariateNull,
+    permutations: int = 999,
+    alternative: Alternative = "two-sided",
+    seed: int = 0,
+    min_active: int = 10,
+    names: Sequence[Any] | None = None,
+) -> pd.DataFrame:
+    """Test whether each feature and a covariate have the same neighbourhood means: Lee's L.
+
+    Where bivariate Moran's I sets a place against its neighbours, L sets neighbours against neighbours, so it is
+    symmetric, and near the correlation of the two for smooth fields. Both nulls rearrange the covariate alone, so a
+    correlation at the same places counts; what is said of the nulls in `bivariate_moran` holds here too.
+
+    Args:
+        X: places x features: array, scipy sparse or DataFrame (its columns are the names); never changed.
+        covariates: places x covariates, numeric, likewise.
+        W: `SpatialWeights`, a libpysal W or Graph (row-standardised on reading), or scipy sparse weights as they are.
+        null: "permutation" or "spectral", as for `bivariate_moran`.
+        permutations: shared by all features.
+        alternative: "greater", "less" or "two-sided".
+        seed: seed of the rearrangements.
+        min_active: features with fewer places off their majority value get status "too_rare" and no p.
+        names: feature ids; default 0, 1, ...
+
+    Returns:
+        One row a feature and covariate, with L in place of I_xy in the columns of `bivariate_moran`.
+
+    Raises:
+        InvalidInput: as for `bivariate_moran`.
+
+    Reference: Lee 2001, eq. 16.
+    """
+    options: Any = {"permutations": permutations, "alternative": alternative, "seed": seed, "min_active": min_active}
+    return _pair_table(lee_l_i, "L", X, covariates, W, null, options, names)
+
+
+def _pair_table(
+    measure: Callable[..., BivariateResult],
+    name: str,
+    X: Any,
+    covariates: Any,
+    W: Any,
+    null: BivariateNull,
+    options: dict[str, Any],
+    names: Sequence[Any] | None,
+) -> pd.DataFrame:
     values, ids = read_features(X, names)
     others, labels = read_features(covariates, None)
     if getattr(others, "ndim", 0) != 2:
         raise InvalidInput("covariates must be places x covariates; for one of them: column[:, None].")
-    result = bivariate_moran_i(
-        values, others, read_weights(W), null=null, permutations=permutations, alternative=alternative, seed=seed,
-        min_active=min_active,
-    )  # fmt: skip
+    result = measure(values, others, read_weights(W), null=null, **options)
     t = result.test
     p, source = t.p_perm, np.where(np.isnan(t.p_perm), "", "spectral_randomisation")
     note = ""
     if null == "permutation":
-        p, source = resolve_p(t.p_analytic, t.at_least, t.at_most, t.n_perm, t.skew, alternative=alternative)
+        p, source = resolve_p(t.p_analytic, t.at_least, t.at_most, t.n_perm, t.skew, alternative=t.alternative)
         note = "right for a covariate without autocorrelation alone: a smooth one needs null='spectral'"
     shape = t.statistic.shape
     q = np.column_stack([benjamini_hochberg(column) for column in p.T]) if p.size else p
@@ -76,7 +128,7 @@ def bivariate_moran(
     wide = {
         "feature": np.repeat(np.array(ids, dtype=object)[:, None], shape[1], axis=1),
         "covariate": np.repeat(np.array(labels, dtype=object)[None, :], shape[0], axis=0),
-        "I_xy": t.statistic,
+        name: t.statistic,
         "null_mean": t.null_mean,
         "null_sd": t.null_sd,
         "z": t.z,
@@ -88,7 +140,7 @@ def bivariate_moran(
         "n_perm": t.n_perm,
         "n_effective": result.n_effective,
         "seed": np.full(shape, t.seed),
-        "alternative": np.full(shape, alternative, dtype=object),
+        "alternative": np.full(shape, t.alternative, dtype=object),
         "null": np.full(shape, null, dtype=object),
         "n_tests": n_tests,
         "correction": np.full(shape, CORRECTIONS["bh"], dtype=object),

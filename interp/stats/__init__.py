@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interp.stats.autocorrelation import MoranResult, moran_i
-    from interp.stats.bivariate import BivariateResult, bivariate_moran_i, spectral_basis
+    from interp.stats.bivariate import BivariateResult, bivariate_moran_i, lee_l_i, spectral_basis
     from interp.stats.car_kernel import car_q
     from interp.stats.certified import CertifiedMoran, certified_moran_i
     from interp.stats.control_task import control_labels
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from interp.stats.ridge_stream import RidgeGram
     from interp.stats.seeds import permutation_indices
     from interp.stats.spatial_test import SpatialTest
+    from interp.stats.variogram import Variogram, variogram_gamma
 
 _HOME = {
     "BivariateResult": "interp.stats.bivariate",
@@ -55,6 +56,7 @@ _HOME = {
     "Residuals": "interp.stats.residuals",
     "RidgeGram": "interp.stats.ridge_stream",
     "SpatialTest": "interp.stats.spatial_test",
+    "Variogram": "interp.stats.variogram",
     "benjamini_hochberg": "interp.stats.corrections",
     "bivariate_moran_i": "interp.stats.bivariate",
     "car_q": "interp.stats.car_kernel",
@@ -69,6 +71,7 @@ _HOME = {
     "leace": "interp.stats.erasure",
     "leave_group_out": "interp.stats.ridge",
     "leave_one_out": "interp.stats.ridge",
+    "lee_l_i": "interp.stats.bivariate",
     "local_moran_i": "interp.stats.local_autocorrelation",
     "mass_mean": "interp.stats.nearest_means",
     "mean_projection": "interp.stats.erasure",
@@ -87,6 +90,7 @@ _HOME = {
     "ridge_path": "interp.stats.ridge",
     "spectral_basis": "interp.stats.bivariate",
     "variance_explained": "interp.stats.label_variance",
+    "variogram_gamma": "interp.stats.variogram",
 }
 
 __all__ = [
@@ -109,6 +113,7 @@ __all__ = [
     "Residuals",
     "RidgeGram",
     "SpatialTest",
+    "Variogram",
     "benjamini_hochberg",
     "bivariate_moran_i",
     "car_q",
@@ -123,6 +128,7 @@ __all__ = [
     "leace",
     "leave_group_out",
     "leave_one_out",
+    "lee_l_i",
     "local_moran_i",
     "mass_mean",
     "mean_projection",
@@ -141,6 +147,7 @@ __all__ = [
     "ridge_path",
     "spectral_basis",
     "variance_explained",
+    "variogram_gamma",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Bivariate Moran's I of features against covariates, under two nulls that ask different questions.
+"""Bivariate Moran's I and Lee's L of features against covariates, under two nulls that ask different questions.
 
 I_xy = sum_ij w_ij zx_i zy_j / S0: is a feature high where the covariate is high nearby? Dealing the covariate to
 places at random ("permutation") also destroys its own autocorrelation. That null is right for a covariate without any;
@@ -10,6 +10,7 @@ gets a random sign, which leaves its variance and its own Moran's I exactly as t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -105,8 +106,58 @@ def bivariate_moran_i(
 
     Reference: Wartenberg 1985 (I_xy); Wagner & Dray 2015, "singleton" (Moran spectral randomization).
     """
+    csr = checked_weights(W)
+
+    def spread(z: np.ndarray) -> np.ndarray:
+        return csr.T @ z / csr.sum()
+
+    return _cross(X, V, csr, spread, null, permutations, alternative, seed, min_active, basis)
+
+
+def lee_l_i(
+    X: Any,
+    V: Any,
+    W: Any,
+    *,
+    null: BivariateNull,
+    permutations: int = 999,
+    alternative: Alternative = "two-sided",
+    seed: int = 0,
+    min_active: int = 10,
+    basis: np.ndarray | None = None,
+) -> BivariateResult:
+    """Measure how alike the neighbourhood means of every column of X and of every column of V are.
+
+    L_xy = sum_i (sum_j w_ij zx_j) (sum_j w_ij zy_j) / sum_i (sum_j w_ij)^2, which, unlike bivariate Moran's I, is
+    symmetric in x and y. Arguments, nulls and errors are those of `bivariate_moran_i`; both nulls rearrange the
+    covariate alone, so that a correlation at the same places counts as association (Lee's own null moves pairs).
+
+    Reference: Lee 2001, eq. 16.
+    """
+    csr = checked_weights(W)
+    total = float((np.asarray(csr.sum(axis=1)) ** 2).sum())
+
+    def spread(z: np.ndarray) -> np.ndarray:
+        return csr.T @ (csr @ z) / total
+
+    return _cross(X, V, csr, spread, null, permutations, alternative, seed, min_active, basis)
+
+
+def _cross(
+    X: Any,
+    V: Any,
+    csr: Any,
+    spread: Callable[[np.ndarray], np.ndarray],
+    null: BivariateNull,
+    permutations: int,
+    alternative: Alternative,
+    seed: int,
+    min_active: int,
+    basis: np.ndarray | None,
+) -> BivariateResult:
+    """Measure sum_i b_i zy_i, where `spread` takes zx to b, both (place, feature)."""
     check_alternative(alternative)
-    csr, columns, covariates = checked_weights(W), read_columns(X, min_active=min_active), read_columns(V, min_active=0)
+    columns, covariates = read_columns(X, min_active=min_active), read_columns(V, min_active=0)
     n = csr.shape[0]
     if not columns.n == covariates.n == n:
         raise InvalidInput(f"X has {columns.n} places, V has {covariates.n} and W has {n}; they must be the same.")
@@ -114,13 +165,12 @@ def bivariate_moran_i(
     out = Collector(columns, (covariates.status.size,))
     n_effective = np.full(out.status.shape, np.nan)
     _mark(out, covariates)
-    weights = csr / csr.sum()
     for c in np.flatnonzero(covariates.status == "ok"):
         y = standardise(covariates.rows(np.array([c])))[0]
         turned = rule.turn(y[None, :])[0]
         dealt = np.ascontiguousarray(rule.rearranged(turned).T)
         for ids in blocks(np.flatnonzero(columns.status == "ok")):
-            b = np.ascontiguousarray((weights.T @ standardise(columns.rows(ids)).T).T)
+            b = np.ascontiguousarray(spread(standardise(columns.rows(ids)).T).T)
             b_turned = rule.turn(b)
             observed, null_moments = (b * y).sum(axis=1), rule.moments(b_turned, turned)
             out.put((ids, c), observed, null_moments, (b_turned @ dealt).T)

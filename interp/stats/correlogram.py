@@ -64,7 +64,9 @@ class Correlogram:
 
 
 @dataclass(frozen=True, eq=False)
-class _Band:
+class Band:
+    """Places of one band of distances: pairs (upper triangle), the sums its moments need, places without a pair."""
+
     upper: Any
     sums: PairSums
     n_islands: int
@@ -100,14 +102,14 @@ def correlogram_i(
     """
     check_alternative(alternative)
     columns = read_columns(X, min_active=min_active)
-    graphs = [_band(W, columns.n) for W in bands]
+    graphs = [read_band(W, columns.n) for W in bands]
     if not graphs or permutations < 1 or not 0 < level < 1:
         raise InvalidInput(
             f"{len(graphs)} bands, permutations={permutations}, level={level}; need a band, 1 or more, 0 to 1."
         )
     perm = held_permutations(columns.n, permutations, seed=check_seed(seed))
     found = _measure(columns, graphs, perm, level, alternative, isinstance(choose_engine(engine), NumbaEngine))
-    status = _status(columns, graphs)
+    status = band_status(columns, graphs)
     status[(status == "ok") & ~(found[1] > 0)] = "constant_null"
     values, sd, low, high, p = np.where(status == "ok", found, np.nan)
     return Correlogram(
@@ -130,29 +132,29 @@ def correlogram_i(
 
 
 def _measure(
-    columns: Columns, graphs: list[_Band], perm: np.ndarray, level: float, alternative: Alternative, compiled: bool
+    columns: Columns, graphs: list[Band], perm: np.ndarray, level: float, alternative: Alternative, compiled: bool
 ) -> np.ndarray:
     """Return I, null sd, ends of the envelope and p, shape (5, band, feature), NaN where there is nothing to test."""
     found = np.full((5, len(graphs), columns.status.size), np.nan)
     for ids in blocks(np.flatnonzero(columns.status == "ok")):
         z = standardise(columns.rows(ids))
-        observed = _pair_sums(z, graphs, np.arange(columns.n)[None, :], compiled)[0]
-        dealt = _pair_sums(z, graphs, perm, compiled)
+        observed = band_sums(z, graphs, np.arange(columns.n)[None, :], compiled)[0]
+        dealt = band_sums(z, graphs, perm, compiled)
         for b, band in enumerate(graphs):
             if band.sums.s != 0:
                 sd = _null_sd(band, columns.n, power_sums(z)[4])
                 I, null = observed[b] / band.sums.s, dealt[:, b] / band.sums.s  # noqa: E741
-                found[:, b, ids] = _one_band(I, null, sd, level, alternative)
+                found[:, b, ids] = one_band(I, null, sd, level, alternative)
     return found
 
 
-def _null_sd(band: _Band, n: int, fourth: np.ndarray) -> np.ndarray:
+def _null_sd(band: Band, n: int, fourth: np.ndarray) -> np.ndarray:
     variance = pair_sum_variance(n, band.sums, fourth)
     vary = variance > 1e-12 * band.sums.s**2 / n
     return np.where(vary, np.sqrt(np.where(vary, variance, 1.0)) / abs(band.sums.s), 0.0)
 
 
-def _one_band(
+def one_band(
     observed: np.ndarray, dealt: np.ndarray, sd: np.ndarray, level: float, alternative: Alternative
 ) -> np.ndarray:
     """Return I, null sd, ends of the envelope and p, shape (5, feature), from I as seen and as dealt."""
@@ -161,7 +163,8 @@ def _one_band(
     return np.stack([observed, sd, *ends, p])
 
 
-def _band(W: Any, n: int) -> _Band:
+def read_band(W: Any, n: int) -> Band:
+    """Return weights (place, place) as a band; W and its transpose count alike."""
     if not sparse.issparse(W) or W.shape != (n, n):
         raise InvalidInput(
             f"a band has shape {getattr(W, 'shape', None)}; expected sparse weights of {n} x {n} places."
@@ -176,10 +179,11 @@ def _band(W: Any, n: int) -> _Band:
     row, squares = (np.asarray(m.sum(axis=1)).ravel() for m in (symmetric, symmetric.power(2)))
     s, same, sharing = float(upper.sum()), float(upper.power(2).sum()), float((row**2 - squares).sum())
     islands = int((np.diff(symmetric.indptr) == 0).sum())
-    return _Band(upper, PairSums(s, same, sharing, s**2 - same - sharing, {}), islands)
+    return Band(upper, PairSums(s, same, sharing, s**2 - same - sharing, {}), islands)
 
 
-def _status(columns: Columns, graphs: list[_Band]) -> np.ndarray:
+def band_status(columns: Columns, graphs: list[Band]) -> np.ndarray:
+    """Return (band, feature): the status of the feature, or "no_pairs" where the band is empty."""
     status = np.tile(columns.status, (len(graphs), 1))
     for b, band in enumerate(graphs):
         if band.sums.s == 0:
@@ -187,7 +191,7 @@ def _status(columns: Columns, graphs: list[_Band]) -> np.ndarray:
     return status
 
 
-def _pair_sums(z: np.ndarray, graphs: list[_Band], perm: np.ndarray, compiled: bool) -> np.ndarray:
+def band_sums(z: np.ndarray, graphs: list[Band], perm: np.ndarray, compiled: bool) -> np.ndarray:
     """Return (permutation, band, feature): sum over the pairs of each band of a_e z_i z_j."""
     out = np.empty((perm.shape[0], len(graphs), z.shape[0]))
     by_place = np.ascontiguousarray(z.T)

@@ -52,7 +52,8 @@ def geary_c(
     for block in sums_by_block(columns, graph, perm, centred=True, engine=engine):
         scale = (graph.n - 1) / (graph.n * graph.s0)
         statistic, permuted = (scale * (s[2] - 2.0 * s[0]) for s in (block.observed, block.permuted))
-        out.put(block.ids, statistic, (1.0, _null_sd(graph, block.moments[4] / graph.n), np.nan), permuted)
+        sd = null_sd(graph.n, weight_sums(graph), block.moments[4] / graph.n)
+        out.put(block.ids, statistic, (1.0, sd, np.nan), permuted)
     return out.result(permutations, seed, tail)
 
 
@@ -61,8 +62,9 @@ def weight_sums(graph: MoranGraph) -> tuple[float, float, float]:
     return graph.s0, 4.0 * graph.sums.same, 4.0 * float((graph.degree**2).sum())
 
 
-def _null_sd(graph: MoranGraph, kurtosis: np.ndarray) -> np.ndarray:
-    n, (s0, s1, s2) = graph.n, weight_sums(graph)
+def null_sd(n: int, sums: tuple[float, float, float], kurtosis: np.ndarray) -> np.ndarray:
+    """Return the exact sd of C under randomisation, for S0, S1, S2 of the weights and sum z^4 / n of each feature."""
+    s0, s1, s2 = sums
     a = (n - 1) * s1 * (n * n - 3 * n + 3 - (n - 1) * kurtosis)
     b = 0.25 * (n - 1) * s2 * (n * n + 3 * n - 6 - (n * n - n + 2) * kurtosis)
     c = s0**2 * (n * n - 3 - (n - 1) ** 2 * kurtosis)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analyses.geospatial import bivariate_moran, spatial_weights
+from analyses.geospatial import bivariate_moran, lee_l, spatial_weights
 from interp.errors import InvalidInput
 from interp.stats.corrections import benjamini_hochberg
 
@@ -45,3 +45,15 @@ def test_one_row_a_feature_and_covariate(places, null):
 def test_a_single_covariate_needs_a_column(places):
     with pytest.raises(InvalidInput, match="column"):
         bivariate_moran(np.zeros((N, 2)), places["lat"].to_numpy(), spatial_weights(places, k=6), null="spectral")
+
+
+def test_lees_l_has_the_table_of_bivariate_moran(places):
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame({"north": places["lat"] + rng.normal(size=N), "noise": rng.normal(size=N), "dead": 0.0})
+    W = spatial_weights(places, k=6)
+    table = lee_l(X, places[["lat"]], W, null="permutation", permutations=99)
+    other = bivariate_moran(X, places[["lat"]], W, null="permutation", permutations=99)
+    assert list(table.columns) == [{"I_xy": "L"}.get(c, c) for c in other.columns]
+    assert table["status"].tolist() == ["ok", "ok", "constant"]
+    assert table["L"][0] > 0.3
+    assert table["p"][0] < 1e-6 < table["p"][1]

@@ -10,7 +10,7 @@ from spatial_fields import knn, points, smooth_fields
 
 from interp.errors import InvalidInput
 from interp.stats.autocorrelation import moran_i
-from interp.stats.bivariate import bivariate_moran_i, spectral_basis
+from interp.stats.bivariate import bivariate_moran_i, lee_l_i, spectral_basis
 from interp.stats.seeds import permutation_indices, sign_draws
 
 
@@ -149,3 +149,52 @@ def test_untestable_rows_and_covariates_say_why(small_graph, covariates):
         bivariate_moran_i(X, V, small_graph, null="spectral", basis=np.eye(4))
     with pytest.raises(InvalidInput, match="too many"):
         spectral_basis(sparse.csr_array(([1.0], ([0], [1])), shape=(7000, 7000)))
+
+
+def test_lees_l_equals_esda(uneven_graph, small_graph, mixed_features, covariates):
+    import esda
+
+    for W in (small_graph, uneven_graph):
+        n = W.shape[0]
+        X, V = mixed_features[:n, :8], covariates[:n]
+        test = lee_l_i(X, V, W, null="permutation", permutations=0, min_active=0).test
+        for f, c in product(range(8), range(2)):
+            oracle = esda.Spatial_Pearson(connectivity=sparse.csr_matrix(W), permutations=0)
+            oracle.fit(X[:, [f]], V[:, [c]])
+            np.testing.assert_allclose(test.statistic[f, c], oracle.association_[0, 1], rtol=1e-9, atol=1e-12)
+
+
+def test_lees_l_is_symmetric_and_of_itself_between_0_and_1(small_graph, mixed_features):
+    own = lee_l_i(mixed_features, mixed_features, small_graph, null="permutation", permutations=0).test.statistic
+    np.testing.assert_allclose(own, own.T, rtol=1e-9, atol=1e-12)
+    assert ((np.diag(own) > 0) & (np.diag(own) < 1)).all()
+
+
+@pytest.mark.parametrize("null", ["permutation", "spectral"])
+def test_counts_of_lees_l_follow_from_its_formula(small_graph, mixed_features, covariates, null):
+    X = mixed_features[:, :3]
+    test = lee_l_i(X, covariates, small_graph, null=null, permutations=49, seed=2).test
+    zx, zy = ((v - v.mean(axis=0)) / v.std(axis=0) for v in (X, covariates))
+    if null == "permutation":
+        dealt = [zy[row] for row in permutation_indices(300, 49, seed=2)]
+    else:
+        basis = spectral_basis(small_graph)
+        dealt = [basis @ (s[:, None] * (basis.T @ zy)) for s in sign_draws(300, 49, seed=2)]
+    total = float((np.asarray(small_graph.sum(axis=1)) ** 2).sum())
+    every = np.array([(small_graph @ zx).T @ (small_graph @ d) / total for d in dealt])
+    tie = 1e-7 * test.null_sd
+    np.testing.assert_array_equal(test.at_least, (every >= test.statistic - tie).sum(axis=0))
+    if null == "permutation":
+        many = [zy[row] for row in permutation_indices(300, 4000, seed=2)]
+        spread = np.std([(small_graph @ zx).T @ (small_graph @ d) / total for d in many], axis=0)
+        np.testing.assert_allclose(test.null_sd, spread, rtol=0.05)
+
+
+def test_lees_l_finds_a_shared_field_and_not_independent_ones():
+    xyz = points(300, seed=1)
+    fields, W = smooth_fields(xyz, 0.3, 12, seed=3), knn(xyz, 6)
+    shared = fields[:, :2] + 0.3 * np.random.default_rng(0).normal(size=(300, 2))
+    found = lee_l_i(shared, fields[:, :2], W, null="spectral", permutations=199).test.p_perm
+    assert (np.diag(found) == 0.01).all()
+    apart = lee_l_i(fields[:, 2:7], fields[:, 7:], W, null="spectral", permutations=199).test.p_perm
+    assert (apart <= 0.05).sum() <= 5  # of 25
