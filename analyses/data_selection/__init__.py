@@ -1,0 +1,35 @@
+"""Which training samples are relevant to this task? Scores of a pool against target examples, and what to pick.
+
+Each public name is imported when it is first used, so that reading a file does not cost the imports of a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analyses.data_selection.reading import read_samples
+    from analyses.data_selection.samples import Sample, Samples
+
+_HOME = {
+    "Sample": "analyses.data_selection.samples",
+    "Samples": "analyses.data_selection.samples",
+    "read_samples": "analyses.data_selection.reading",
+}
+
+__all__ = [
+    "Sample",
+    "Samples",
+    "read_samples",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return __all__
