@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interp.stats.seeds import permutation_indices
     from interp.stats.spatial_test import SpatialTest
     from interp.stats.variogram import Variogram, variogram_gamma
+    from interp.stats.weighted_jaccard import generalized_jaccard, jaccard_bounds, min_sums
 
 _HOME = {
     "BivariateResult": "interp.stats.bivariate",
@@ -66,8 +67,10 @@ _HOME = {
     "count_joins": "interp.stats.join_counts",
     "fit_multinomial": "interp.stats.multinomial",
     "geary_c": "interp.stats.geary",
+    "generalized_jaccard": "interp.stats.weighted_jaccard",
     "getis_ord_g": "interp.stats.getis_ord",
     "getis_ord_local": "interp.stats.getis_ord",
+    "jaccard_bounds": "interp.stats.weighted_jaccard",
     "leace": "interp.stats.erasure",
     "leave_group_out": "interp.stats.ridge",
     "leave_one_out": "interp.stats.ridge",
@@ -77,6 +80,7 @@ _HOME = {
     "mean_projection": "interp.stats.erasure",
     "min_p": "interp.stats.corrections",
     "min_p_moran_i": "interp.stats.min_p_moran",
+    "min_sums": "interp.stats.weighted_jaccard",
     "moran_i": "interp.stats.autocorrelation",
     "nested_ridge": "interp.stats.ridge_folds",
     "online_code": "interp.stats.description_length",
@@ -123,8 +127,10 @@ __all__ = [
     "count_joins",
     "fit_multinomial",
     "geary_c",
+    "generalized_jaccard",
     "getis_ord_g",
     "getis_ord_local",
+    "jaccard_bounds",
     "leace",
     "leave_group_out",
     "leave_one_out",
@@ -134,6 +140,7 @@ __all__ = [
     "mean_projection",
     "min_p",
     "min_p_moran_i",
+    "min_sums",
     "moran_i",
     "nested_ridge",
     "online_code",
