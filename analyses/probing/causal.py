@@ -107,7 +107,7 @@ def causal_check(
     plain = measures_of(clean, Labels(y.y[test], y.names), groups[test], config)
     shares = {e: np.mean([variance_removed(clean.site, d) for d in all_draws]) for e, all_draws in draws.items()}
     sizes = {eraser: all_draws[0][0].rank for eraser, all_draws in draws.items() if all_draws}
-    table = compared(plain, found, group_codes(groups[test], len(test)), n_boot=n_boot, seed=seed)
+    table: Any = compared(plain, found, group_codes(groups[test], len(test)), n_boot=n_boot, seed=seed)
     table = table.assign(
         rank=table["eraser"].map(sizes).fillna(0).astype(int),
         variance_removed=table["eraser"].map(shares).fillna(0.0),
@@ -194,11 +194,13 @@ def compared(
             row = {"eraser": eraser, **base, "value": float(_value(plain[measure])) + change, "change": change,
                    "ci_low": low, "ci_high": high, "n_draws": len(own)}  # fmt: skip
             if eraser == LEACE and len(null):
-                p = permutation_p(np.sum(null >= sign * change), np.sum(null <= sign * change), len(null))
+                p = permutation_p(
+                    np.asarray((null >= sign * change).sum()), np.asarray((null <= sign * change).sum()), len(null)
+                )
                 row |= {"null_mean": sign * null.mean(), "p": float(p), "n_null": len(null),
                         "null_sd": null.std(ddof=1) if len(null) > 1 else np.nan}  # fmt: skip
             rows.append(row)
-    return pd.DataFrame(rows)[["eraser", "measure", *_COLUMNS]]
+    return pd.DataFrame(rows, columns=pd.Index(["eraser", "measure", *_COLUMNS]))
 
 
 def _value(measured: Any) -> Any:

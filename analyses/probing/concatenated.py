@@ -133,7 +133,7 @@ def _rows(
     for at, x in xs.items():
         rows = keep if at == IN_DOMAIN else np.full(len(x), True)
         y, own = truth[at][rows], group_codes(groups[rows], int(rows.sum())) if at == IN_DOMAIN else np.arange(len(x))
-        found = dict.fromkeys(("score", "ci_low", "ci_high"), np.nan)
+        found: dict[str, float] = dict.fromkeys(("score", "ci_low", "ci_high"), float("nan"))
         told = status if status != "ok" else "ok" if len(np.unique(y)) > 1 else "constant label"
         if told == "ok":
             scaled = xs[IN_DOMAIN][~keep] / sd

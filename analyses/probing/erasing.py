@@ -105,7 +105,7 @@ def run_edited(model: Model, prompts: Prompts, rows: np.ndarray, site: str, eras
         def keep_final(x: torch.Tensor, lines: Any = lines, places: Any = places, seen: Any = seen) -> None:
             seen["final"] = x[lines, places[:, -1]].double().cpu()
 
-        edit = {} if erasers is None else {site: _editing(erasers, lines, places)}
+        edit: Any = {} if erasers is None else {site: _editing(erasers, lines, places)}
         with hooked(model, edit), hooked(model, {site: keep_site}), hooked(model, {final: keep_final}):
             logits = model.logits(ids, mask.long())
         if len(seen) < 2:
@@ -152,4 +152,5 @@ def _batches(model: Model, prompts: Prompts, rows: np.ndarray) -> Iterator[tuple
     for batch in plan_batches(encoded.lengths[rows], BATCH_TOKENS):
         at = rows[batch]
         ids, answer = encoded.pad(encoded.ids, at, 0), encoded.pad(encoded.span_mask, at, False)
-        yield at, *(torch.from_numpy(x).to(model.device) for x in (ids, encoded.mask(at), answer))
+        shown, mask, told = (torch.from_numpy(x).to(model.device) for x in (ids, encoded.mask(at), answer))
+        yield at, shown, mask, told

@@ -96,8 +96,8 @@ def place_tasks(places: pd.DataFrame, atlas: Atlas, *, seed: int) -> tuple[list[
     return tasks, skipped
 
 
-def _continent(codes: pd.Series, atlas: Atlas) -> Task | None:
-    continent = codes.map(atlas.continents).dropna()
+def _continent(codes: Any, atlas: Atlas) -> Task | None:
+    continent: Any = codes.map(atlas.continents).dropna()
     countries = codes[continent.index].groupby(continent).nunique()
     large = countries.index[countries >= MIN_COUNTRIES]
     if len(large) < 2:

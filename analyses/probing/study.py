@@ -82,7 +82,7 @@ def readout_study(
     source = model_source(model, twin, texts, None, seed=seed, spans=spans)
     config = ProbeConfig(task="classes", n_perm=N_PERM, n_boot=N_BOOT, description_length=False, seed=seed)
     study = _Study(model, sae, source, rows, config, store)
-    layers = {task.name: study.layers(task) for task in tasks}
+    layers: dict[str, Any] = {task.name: study.layers(task) for task in tasks}
     table, chosen = (
         pd.concat([part[i].assign(task=name) for name, part in layers.items()], ignore_index=True) for i in (0, 1)
     )
@@ -154,7 +154,7 @@ class _Study:
                 parts.append(rows.assign(task=task.name, unit=site, condition=condition))
             return _first(pd.concat(parts, ignore_index=True), "task", "condition", "unit")
 
-        return self._kept(f"kinds-{task.name.replace(' ', '-')}", compute, {"task": task.name, "site": site})
+        return self._kept(f"kinds-{task.name.replace(' ', '-')}", compute, {**_content(task), "site": site})
 
     def random_labels(self, task: Task) -> pd.DataFrame:
         """Return what all of this says of labels that were drawn by lot for the places of a task."""
@@ -165,7 +165,7 @@ class _Study:
             keep = held_out_groups(group_codes(groups, len(groups)), TEST_SHARE, seed=self.config.seed)
             return random_label_rows(acts, groups, keep, self.config)
 
-        return self._kept("random-labels", compute, {"task": task.name})
+        return self._kept("random-labels", compute, _content(task))
 
     def causal(self, places: pd.DataFrame, task: Task, atlas: Atlas, site: str) -> pd.DataFrame:
         """Return what the model loses in "<place> is a city in <country>" when the country is erased at a site."""
@@ -196,7 +196,9 @@ class _Study:
             given = {"activations": x, "SAE latents": latents}
             return probe_features(given, task.labels, groups=task.groups, seed=self.config.seed, n_boot=N_BOOT // 2)
 
-        return self._kept("features", compute, {"site": site, "sae": sae_digest(sae)}).assign(site=site)
+        return self._kept("features", compute, {**_content(task), "site": site, "sae": sae_digest(sae)}).assign(
+            site=site
+        )
 
     def _kept(self, unit: str, compute: Callable[[], pd.DataFrame], choices: dict[str, Any]) -> pd.DataFrame:
         if self.store is None:
@@ -207,10 +209,9 @@ class _Study:
 
 def erased_places(places: pd.DataFrame, task: Task, atlas: Atlas) -> tuple[list[str], list[str]]:
     """Return names and country names of the causal check: places of the countries of a task, the first in the table."""
-    country = (
-        places["country"].astype(str).map({c: atlas.name(atlas.code(c)) for c in set(places["country"].astype(str))})
-    )
-    part: Any = country[country.isin(set(task.labels)) & ~places["name"].duplicated(keep=False)]
+    given: Any = places["country"].astype(str)
+    country = given.map({c: atlas.name(atlas.code(c)) for c in set(given)})
+    part: Any = country[country.isin(sorted(set(task.labels))) & ~places["name"].duplicated(keep=False)]
     part = part.groupby(part).head(ERASED_PLACES).sort_index()
     return places.loc[part.index, "name"].astype(str).tolist(), part.tolist()
 
@@ -230,10 +231,16 @@ def sae_digest(sae: SAE) -> str:
     return make_key(sae.config.to_dict(), weights, code_version=CODE_VERSION).digest
 
 
+def _content(task: Task) -> dict[str, str]:
+    """Return what a unit of a task is made from, beside the activations."""
+    arrays = {"rows": task.rows, "labels": task.labels.astype(str), "groups": task.groups.astype(str)}
+    return {"task": task.name, **{name: sha256_array(array) for name, array in arrays.items()}}
+
+
 def _told(task: Task) -> dict[str, Any]:
     return {"task": task.name, "n": len(task.rows), "n_classes": len(set(task.labels)),
             "n_groups": len(set(task.groups)), "grouped_by": task.grouped_by, "status": "ok"}  # fmt: skip
 
 
 def _first(table: pd.DataFrame, *names: str) -> pd.DataFrame:
-    return table[[*names, *(c for c in table.columns if c not in names)]]
+    return table.reindex(columns=[*names, *(c for c in table.columns if c not in names)])

@@ -65,7 +65,7 @@ def figures(result: Result) -> dict[str, Figure]:
     """Return the figures of the study; none where nothing could be probed."""
     drawers = {"layers": layers_figure, "chosen": chosen_figure, "causal": causal_figure, "features": features_figure}
     needs = {"layers": "chosen", "chosen": "random_labels", "causal": "causal", "features": "features"}
-    have = {name for name, table in result.tables.items() if (table["status"] == "ok").any()}
+    have = {name for name, table in result.tables.items() if "ok" in set(table["status"])}
     return {name: draw(result) for name, draw in drawers.items() if needs[name] in have}
 
 
@@ -75,7 +75,8 @@ def layers_figure(result: Result) -> Figure:
     fig = figure("double", 82, cols=len(tasks), sharey=True)
     with paper_style():
         for i, (ax, task) in enumerate(zip(fig.axes, tasks, strict=True)):
-            by_layer(ax, result.table[result.table["task"] == task])
+            part: Any = result.table[result.table["task"] == task]
+            by_layer(ax, part)
             ax.set_ylim(0, 1.03)
             ax.set_title(f"{task} of held-out {HELD[task]}", fontsize=7, loc="right")
             if i:
@@ -86,14 +87,15 @@ def layers_figure(result: Result) -> Figure:
 def chosen_figure(result: Result) -> Figure:
     """Draw the chosen layer on places that chose nothing, beside its controls; kinds of probe; and labels by lot."""
     fig = figure("double", 66, cols=3, gridspec_kw={"width_ratios": [1.1, 1.1, 0.9]})
-    chosen, kinds = result.tables["chosen"], result.tables["kinds"]
+    chosen = result.tables["chosen"]
+    kinds: Any = result.tables["kinds"]
     task = str(chosen["task"].iloc[0])
     part: Any = chosen[chosen["task"] == task]
     kinds = kinds[(kinds["condition"] == TRAINED) & (kinds["task"] == task)]
     words = {CHOSEN: "trained", "same site": "random\nweights", "its best": "random,\nbest layer"}
     with paper_style():
         left, middle, right = fig.axes
-        _dots(left, [words.get(role, role) for role in part["role"]], part, f"{task}, {part['unit'].iloc[0]}")
+        _dots(left, [words.get(str(role), str(role)) for role in part["role"]], part, f"{task}, {part['unit'].iloc[0]}")
         _dots(middle, [KIND_WORD[k] for k in kinds["kind"]], kinds, "probes of that layer")
         rows = np.arange(len(kinds))
         middle.plot(kinds["control_score"], rows, "x", color=PALETTE["vermillion"], label="control task")
@@ -227,11 +229,11 @@ def headline(result: Result) -> Headline:
             f"embedding alone {_value(rows, 'embedding')}"
         )
     text = f"Read out linearly: {'; '.join(parts)}." if parts else "No layer has a score (see status)."
-    if "causal" in result.tables and (result.tables["causal"]["status"] == "ok").any():
+    if "causal" in result.tables and "ok" in set(result.tables["causal"]["status"]):
         words, null = causal_words(result.tables["causal"])
         text, nulls = f"{text} {words}", [*nulls, null]
     if "random_labels" in result.tables:
-        lots = result.tables["random_labels"]
+        lots: Any = result.tables["random_labels"]
         nulls.append(
             f"labels by lot: mean AUC {_n(lots['score'].mean())}, {int((lots['q'] <= 0.05).sum())} of {len(lots)} with "
             "q <= .05"
@@ -348,7 +350,7 @@ def limits(about: Mapping) -> list[str]:
 
 
 def _columns(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    return table[[c for c in names if c in table.columns]]
+    return table.reindex(columns=[c for c in names if c in table.columns])
 
 
 def _reasons(table: pd.DataFrame) -> str:

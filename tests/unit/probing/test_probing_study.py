@@ -95,6 +95,20 @@ def test_a_finished_study_is_read_and_not_computed(kept, models, few, monkeypatc
     pd.testing.assert_frame_equal(again.table, result.table)
     for name, table in result.tables.items():
         pd.testing.assert_frame_equal(again.tables[name], table)
+    countries = few["country"].to_numpy()
+    for change in (few.assign(country=np.roll(countries, 1)), few.iloc[::-1]):
+        with Store(folder, readonly=False) as store, pytest.raises(pytest.fail.Exception):
+            readout_study(models[0], change, twin=models[1], store=store)
+
+
+def test_what_was_kept_for_other_countries_is_computed_again(models, few, quick, tmp_path):
+    moved = few.assign(country=np.random.default_rng(0).permutation(few["country"]))
+    with Store(tmp_path) as store:
+        readout_study(models[0], few, twin=models[1], store=store)
+        found = readout_study(models[0], moved, twin=models[1], store=store)
+    fresh = readout_study(models[0], moved, twin=models[1])
+    for name in fresh.tables:
+        pd.testing.assert_frame_equal(found.tables[name], fresh.tables[name])
 
 
 def test_every_row_has_its_status_and_a_random_model_knows_nothing(kept):
