@@ -63,8 +63,10 @@ def plot(result: Result) -> Figure:
 
 def figures(result: Result) -> dict[str, Figure]:
     """Return the figures of the study; none where nothing could be probed."""
-    drawers = {"layers": layers_figure, "chosen": chosen_figure, "causal": causal_figure, "features": features_figure}
-    needs = {"layers": "chosen", "chosen": "random_labels", "causal": "causal", "features": "features"}
+    drawers = {"layers": layers_figure, "chosen": chosen_figure, "information": information_figure,
+               "causal": causal_figure, "features": features_figure}  # fmt: skip
+    needs = {"layers": "chosen", "chosen": "random_labels", "information": "kinds", "causal": "causal",
+             "features": "features"}  # fmt: skip
     have = {name for name, table in result.tables.items() if "ok" in set(table["status"])}
     return {name: draw(result) for name, draw in drawers.items() if needs[name] in have}
 
@@ -103,6 +105,32 @@ def chosen_figure(result: Result) -> Figure:
         handles, _ = middle.get_legend_handles_labels()
         middle.legend(handles=handles[-1:], loc="lower right", bbox_to_anchor=(1, 1.0), borderaxespad=0.2)
         _lots(right, result.tables["random_labels"])
+    return fig
+
+
+def information_figure(result: Result) -> Figure:
+    """Draw what a score does not tell: bits saved, what is known by heart, and the share of the variance."""
+    part = by_ridge(result.tables["kinds"])
+    names = [f"{task},\n{condition}" for task, condition in zip(part["task"], part["condition"], strict=True)]
+    fig = figure("double", 52, cols=3, sharey=True)
+    panels = [
+        ("mdl_compression", "mdl_compression_null", "permuted labels", "compression of an online code", 1.0),
+        ("score_row_folds", "control_score", "control task", "balanced accuracy, folds that split groups", None),
+        ("variance_explained", "variance_explained_null", "permuted labels", "variance explained by the label", 0.0),
+    ]
+    rows = np.arange(len(part))
+    with paper_style():
+        for ax, (column, null, word, label, line) in zip(fig.axes, panels, strict=True):
+            ax.hlines(rows, part[null], part[column], color="#c9c9c9", linewidth=2.0, zorder=1)
+            ax.plot(part[column], rows, "o", color=PALETTE["blue"], label="the label")
+            ax.plot(part[null], rows, "x", color=PALETTE["vermillion"], label=word)
+            if line is not None:
+                ax.axvline(line, color=GREY, linewidth=0.6, linestyle=":")
+            ax.set_xlabel(label)
+            ax.tick_params(axis="y", length=0)
+            ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, ncols=2, handlelength=1)
+        fig.axes[0].set_yticks(rows, names)
+        fig.axes[0].set_ylim(len(rows) - 0.5, -0.5)
     return fig
 
 
@@ -278,6 +306,13 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
             "each with a layer chosen and judged in the same way.",
             lambda: _columns(tables["kinds"], _KIND_COLUMNS),
         ),
+        "information": (
+            "Compression of an online code, control task and variance explained, at the chosen layer of each task.",
+            "What the score does not tell, at the chosen layer: how much shorter labels become (above 1: the layer "
+            "tells something), what a probe knows by heart (score minus control task: selectivity), and how much of "
+            "the variance of the activations the label accounts for.",
+            lambda: _columns(by_ridge(tables["kinds"]), _KIND_COLUMNS),
+        ),
         "causal": (
             "Loss and share of right answers with the country erased, beside erasing as much of anything.",
             f"'<name>{about.get('tail')} <country>' with {about.get('erased_site')} edited from the last token of the "
@@ -347,6 +382,11 @@ def limits(about: Mapping) -> list[str]:
     if about["model"].partition("@")[0] == "atlas":
         out.append("The geography of the bundled model was planted by its training text, which stated these facts.")
     return out
+
+
+def by_ridge(kinds: Any) -> pd.DataFrame:
+    """Return the rows of the ridge, which have the online code and the variance explained."""
+    return kinds[kinds["kind"] == "ridge"].reset_index(drop=True)
 
 
 def _columns(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:

@@ -124,7 +124,7 @@ def test_every_row_has_its_status_and_a_random_model_knows_nothing(kept):
 def test_the_study_draws_and_reports_itself(kept, tmp_path):
     back = Result.load(kept[0].save(tmp_path / "r"))
     drawn = figures(back)
-    assert set(drawn) == {"layers", "chosen", "causal"}
+    assert set(drawn) == {"layers", "chosen", "information", "causal"}
     assert all(len(figure_bytes(fig, "png", dpi=50)) > 1000 for fig in drawn.values())
     page = render_report("t", [section(back, figures(back))], {})
     for word in ("permuted labels", "random weights", "LEACE", "control task", "labels by lot"):
