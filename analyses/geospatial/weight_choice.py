@@ -89,7 +89,7 @@ def _under(
     )
 
 
-def _agreement(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, Any]:
+def _agreement(a: Any, b: Any) -> dict[str, Any]:
     both = (a["p"].notna() & b["p"].notna()).to_numpy()
     ranks = [table.loc[both, "I"].rank().to_numpy() for table in (a, b)]
     vary = both.sum() >= 3 and all(np.ptp(r) > 0 for r in ranks)
