@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ERASERS = (NOTHING, LEACE, MEANS, PERMUTED, DIRECTIONS)
 KIND_WORD = {"ridge": "ridge", "mass_mean": "nearest\nmean", "logistic": "logistic", "mlp": "network"}
+METRIC_WORD = {"balanced_accuracy": "balanced accuracy", "auc": "area under the ROC curve"}
 HELD = {"country": "places", "continent": "countries"}
 _LAYER_COLUMNS = [
     "task", "condition", "unit", "score", "ci_low", "ci_high", "baseline", "null_mean", "null_sd", "p", "q",
@@ -115,7 +116,7 @@ def information_figure(result: Result) -> Figure:
     fig = figure("double", 52, cols=3, sharey=True)
     panels = [
         ("mdl_compression", "mdl_compression_null", "permuted labels", "compression of an online code", 1.0),
-        ("score_row_folds", "control_score", "control task", "balanced accuracy, folds that split groups", None),
+        ("score_row_folds", "control_score", "control task", "score, folds that split groups", None),
         ("variance_explained", "variance_explained_null", "permuted labels", "variance explained by the label", 0.0),
     ]
     rows = np.arange(len(part))
@@ -139,7 +140,7 @@ def causal_figure(result: Result) -> Figure:
     table: Any = result.tables["causal"]
     fig = figure("double", 56, cols=3, sharey=True)
     panels = [(LOSS, "loss of the country (nats a token)"), (RIGHT, "countries right (share)"),
-              (AT_SITE, "fresh probe, balanced accuracy")]  # fmt: skip
+              (AT_SITE, "score of a fresh probe")]  # fmt: skip
     with paper_style():
         for ax, (measure, label) in zip(fig.axes, panels, strict=True):
             _bars(ax, _by_eraser(table, measure), label)
@@ -218,7 +219,7 @@ def _dots(ax: Axes, names: list[str], table: pd.DataFrame, title: str) -> None:
     ax.set_xlim(-0.03, 1.03)
     ax.tick_params(axis="y", length=0)
     ax.set_title(title, fontsize=7, loc="left", pad=20)
-    ax.set_xlabel(f"balanced accuracy (n = {int(table['n'].iloc[0]):,})")
+    ax.set_xlabel(f"{METRIC_WORD[table['metric'].iloc[0]]} (n = {int(table['n'].iloc[0]):,})")
 
 
 def _lots(ax: Axes, table: pd.DataFrame) -> None:
@@ -249,7 +250,7 @@ def headline(result: Result) -> Headline:
             continue
         own: Any = rows.loc[CHOSEN]
         parts.append(
-            f"{task} of held-out {HELD[task]} at {own['unit']} with balanced accuracy {_n(own['score'])} "
+            f"{task} of held-out {HELD[task]} at {own['unit']} with {METRIC_WORD[own['metric']]} {_n(own['score'])} "
             f"[{_n(own['ci_low'])}, {_n(own['ci_high'])}]"
         )
         nulls.append(
@@ -293,7 +294,7 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
     about = result.provenance
     captions = {
         "layers": (
-            "Balanced accuracy of a ridge probe by layer, beside its controls.",
+            "Score of a ridge probe by layer, beside its controls.",
             "Score by layer in the places that choose the layer (cross-validated over whole groups; band: 95 %). "
             "Permuted labels, the random-weights model, the embedding alone, and the control task, under folds that "
             "split groups.",
@@ -355,7 +356,8 @@ def methods(about: Mapping) -> list[str]:
         "Names that two places share are left out.",
         "Ridge regression on one column a class; the strength is chosen inside the other folds, for permuted labels "
         "anew; whole groups are permuted. The layer is chosen by its cross-validated score on 70 % of the groups and "
-        "judged on the other 30 %. Score: balanced accuracy. Intervals resample groups.",
+        "judged on the other 30 %. Score: balanced accuracy, of two classes the area under the ROC curve. Intervals "
+        "resample groups.",
         "Control task: every place (country) gets a random label, under folds in which it recurs; selectivity is score "
         "minus control score there. mdl_compression: bits without a probe over those of an online code (above 1: the "
         "layer tells something), beside permuted labels. variance_explained: share of the held-out variance of the "

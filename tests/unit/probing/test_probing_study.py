@@ -130,6 +130,9 @@ def test_the_study_draws_and_reports_itself(kept, tmp_path):
     for word in ("permuted labels", "random weights", "LEACE", "control task", "labels by lot"):
         assert word in page
     assert not re.search(r"\bnan\b", headline(back).text + headline(back).null)
+    assert "balanced accuracy" in headline(back).text
+    back.tables["chosen"] = back.tables["chosen"].assign(metric="auc")  # as of two classes
+    assert "area under the ROC curve" in headline(back).text
 
 
 @pytest.mark.parametrize(
