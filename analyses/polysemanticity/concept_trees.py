@@ -99,6 +99,6 @@ def _scores(
 def _tree(z: np.ndarray, own: np.ndarray, train: np.ndarray, depth: int, seed: int) -> tuple[int, float]:
     """Return the latent at the root of a tree, and its balanced accuracy on the rows it was not fitted on."""
     tree = DecisionTreeClassifier(max_depth=depth, class_weight="balanced", random_state=seed).fit(z[train], own[train])
-    said, truth = tree.predict(z[~train]), own[~train]
+    said, truth = np.asarray(tree.predict(z[~train]), dtype=bool), own[~train]
     root = int(tree.tree_.feature[0])
     return max(root, 0), float((said[truth].mean() + (~said[~truth]).mean()) / 2)

@@ -84,9 +84,7 @@ def infomec(
             "status": np.where(np.isfinite(compact), "ok", "no latent tells anything of it"),
         }
     )  # fmt: skip
-    with np.errstate(invalid="ignore"):
-        scores = [_mean(modular), _mean(compact), _mean(explicit)]
-    return InfoMEC(*scores, mutual, by_latent, by_source)
+    return InfoMEC(_mean(modular), _mean(compact), _mean(explicit), mutual, by_latent, by_source)
 
 
 def _mean(values: np.ndarray) -> float:

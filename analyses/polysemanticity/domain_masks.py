@@ -58,7 +58,8 @@ def domain_means(
     """
     domains, code = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     sites = [f"mlp_post.{layer}" for layer in range(model.n_layers)] if sae is None else [str(sae.config.site)]
-    sums, counts = [np.zeros(0)] * len(sites), np.zeros(len(domains))
+    sums: list[Any] = [0.0] * len(sites)
+    counts = np.zeros(len(domains))
     for batch in stream(model, texts, sites, pool="none", max_length=model.n_ctx):
         of_token = np.repeat(code[batch.rows], batch.n_tokens)
         member = torch.eye(len(domains))[torch.as_tensor(of_token)].to(model.device)
@@ -66,7 +67,7 @@ def domain_means(
         for i, site in enumerate(sites):
             values = batch.values[site] if sae is None else sae.encode(batch.values[site])
             found = (member.T @ values.float().abs()).double().cpu().numpy()
-            sums[i] = found if sums[i].size == 0 else sums[i] + found
+            sums[i] = sums[i] + found
     layers = range(model.n_layers) if sae is None else [int(sites[0].partition(".")[2])]
     units = [(layer, i) for layer, part in zip(layers, sums, strict=True) for i in range(part.shape[1])]
     return np.concatenate(sums, axis=1) / counts[:, None], domains.tolist(), units
@@ -74,7 +75,7 @@ def domain_means(
 
 def leading_units(table: pd.DataFrame, *, n: int) -> dict[str, list[tuple[int, int]]]:
     """Return for each domain the up to `n` units of it with the largest lead; from `knowledge_exclusivity`."""
-    alive = table[table["status"] == "ok"].sort_values("lead", ascending=False, kind="stable")
+    alive = table.loc[table["status"] == "ok"].sort_values(by="lead", ascending=False, kind="stable")
     groups = alive.groupby("domain", sort=True)
     return {str(d): list(map(tuple, part[["layer", "number"]].head(n).to_numpy().tolist())) for d, part in groups}
 
@@ -188,10 +189,10 @@ def _random_masks(
     return [[(layers[i // width], int(i % width)) for i in one] for one in drawn]
 
 
-def _masking(model: Model, sae: SAE | None, units: Units) -> Callable[[torch.Tensor], dict[str, Any]]:
+def _masking(model: Model, sae: SAE | None, units: Units) -> Callable[[torch.Tensor], dict[Any, Any]]:
     by_layer = {layer: torch.tensor([i for at, i in units if at == layer]) for layer, _ in units}
 
-    def edits(keep: torch.Tensor) -> dict[str, Any]:
+    def edits(keep: torch.Tensor) -> dict[Any, Any]:
         if sae is None:
             return {f"mlp_post.{layer}": _zero(at.to(keep.device), keep) for layer, at in by_layer.items()}
         return {str(sae.config.site): _without(sae, at.to(keep.device), keep) for at in by_layer.values()}
@@ -232,7 +233,7 @@ def _batches(model: Model, texts: Sequence[str], batch_tokens: int):
 
 
 def _losses(
-    model: Model, batches, n_texts: int, edits: Callable[[torch.Tensor], dict[str, Any]]
+    model: Model, batches, n_texts: int, edits: Callable[[torch.Tensor], dict[Any, Any]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the summed next-token loss (nats) over ordinary tokens of each text, and how many they are."""
     sums, counts = np.zeros(n_texts), np.zeros(n_texts)

@@ -8,6 +8,7 @@ many tokens. Pure arrays.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -58,12 +59,12 @@ def word_vectors(
     """
     rows, columns = np.nonzero(words >= 0)
     vocabulary, code = np.unique(words[rows, columns], return_inverse=True)
-    counts = sparse.csr_array((np.ones(len(rows)), (rows, code)), shape=(len(words), max(len(vocabulary), 1)))
+    counts: Any = sparse.csr_array((np.ones(len(rows)), (rows, code)), shape=(len(words), max(len(vocabulary), 1)))
     counts.sum_duplicates()
     part = counts if fit_rows is None else counts[fit_rows]
     seen = np.bincount(part.indices, minlength=part.shape[1])
     weight = np.log((1 + part.shape[0]) / (1 + seen)) + 1
-    scaled = counts @ sparse.diags_array(weight)
+    scaled: Any = counts @ sparse.diags_array(weight)
     norms = np.sqrt(scaled.power(2).sum(axis=1))
     scaled = sparse.csr_array(
         sparse.diags_array(np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)) @ scaled
@@ -73,8 +74,8 @@ def word_vectors(
     if k < 1:
         return scaled.toarray().astype(np.float32)
     start = np.random.default_rng(seed).standard_normal(min(part.shape))
-    _, _, directions = svds(part, k=k, v0=start, tol=1e-6)
-    return np.asarray(scaled @ directions.T, dtype=np.float32)
+    found: Any = svds(part, k=k, v0=start)
+    return np.asarray(scaled @ found[2].T, dtype=np.float32)
 
 
 def window_means(vectors: np.ndarray, text_index: np.ndarray, *, window: int = 4) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def intruder_test(
             shown = [texts[i] for i in rng.choice(len(texts), size=n_shown - 1, replace=False)]
             place = int(rng.integers(n_shown))
             shown.insert(place, background[int(rng.integers(len(background)))])
-            lines = [f"{number}: {' '.join(text.split())}" for number, text in enumerate(shown, 1)]
+            lines = [f"{number}: {' '.join(str(text).split())}" for number, text in enumerate(shown, 1)]
             asked.append({"unit": unit, "prompt": INTRUDER + "\n".join(lines), "expected": str(place + 1)})
     answers = _answered(judge or EmbeddingJudge(background), [one["prompt"] for one in asked])
     table = pd.DataFrame(asked, columns=["unit", "prompt", "expected"]).assign(answer=answers)
@@ -115,7 +116,7 @@ def intruder_test(
     return Result("polysemanticity.intruder", scores, {"asked": table}, {"seed": seed})
 
 
-def _intruder_row(unit: str, trials: pd.DataFrame, n_shown: int, seed: int) -> dict[str, object]:
+def _intruder_row(unit: str, trials: Any, n_shown: int, seed: int) -> dict[str, object]:
     n, hits = len(trials), int(trials["right"].sum())
     low, high = wilson_interval(hits, n)
     p = float(stats.binom.sf(hits - 1, n, 1 / n_shown)) if n else np.nan
@@ -156,7 +157,7 @@ def detection_score(
     for unit, description in descriptions.items():
         for truth, texts in (("yes", examples[unit]), ("no", background)):
             for i in rng.permutation(len(texts))[:n_each]:
-                prompt = f"{DETECTION}Description: {description}\nText: {' '.join(texts[i].split())}"
+                prompt = f"{DETECTION}Description: {description}\nText: {' '.join(str(texts[i]).split())}"
                 asked.append({"unit": unit, "prompt": prompt, "expected": truth})
     answers = _answered(judge, [one["prompt"] for one in asked])
     said = [(re.search(r"\b(yes|no)\b", answer.casefold()) or [""])[0] for answer in answers]
@@ -166,7 +167,7 @@ def detection_score(
     return Result("polysemanticity.detection", pd.DataFrame(rows), {"asked": table}, {"seed": seed})
 
 
-def _detection_row(unit: str, trials: pd.DataFrame, seed: int) -> dict[str, object]:
+def _detection_row(unit: str, trials: Any, seed: int) -> dict[str, object]:
     sides = [trials.loc[trials["expected"] == truth, "right"].to_numpy(dtype=float) for truth in ("yes", "no")]
     if min(len(side) for side in sides) == 0:
         rates, accuracy, half, status = [np.nan, np.nan], np.nan, np.nan, "no texts of one kind"

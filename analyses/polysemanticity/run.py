@@ -185,7 +185,7 @@ class _Study:
             {domain: mask for domain, mask in masks.items() if domain in own}, sae=sae, n_random=c.n_random_masks,
             seed=c.seed,
         )  # fmt: skip
-        square = matrix[matrix["evaluated"].isin(matrix["masked"])]
+        square: Any = matrix[matrix["evaluated"].isin(matrix["masked"])]
         return matrix, mask_specificity(square, seed=c.seed)
 
     @cached_property

@@ -7,6 +7,8 @@ with the weight that undoes it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -57,7 +59,7 @@ def top_examples(activations: np.ndarray, *, text_index: np.ndarray | None = Non
     k = min(k, len(values))
     order = np.argsort(-values, axis=0, kind="stable")[:k]
     units = np.repeat(np.arange(values.shape[1]), k)
-    frame = pd.DataFrame(
+    frame: Any = pd.DataFrame(
         {
             "unit": units,
             "row": np.take_along_axis(rows, order, axis=0).T.ravel(),

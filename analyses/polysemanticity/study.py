@@ -46,7 +46,8 @@ class StudyConfig:
 
 def condition_of(verdicts: pd.DataFrame, condition: str) -> pd.DataFrame:
     """Return verdicts with the condition and the kind of unit that they belong to; directions are a condition."""
-    kinds = [kind for kind in KINDS if (verdicts["kind"] == kind).any()]
+    present = set(verdicts["kind"])
+    kinds = [kind for kind in KINDS if kind in present]
     is_direction = (verdicts["kind"] == "random direction").to_numpy()
     table = verdicts.assign(
         condition=np.where(is_direction, DIRECTIONS, condition),

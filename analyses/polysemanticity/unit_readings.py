@@ -183,7 +183,7 @@ def _fill(
     start = 0
     for text, pattern in zip(batch.rows, batch.values[f"pattern.{layer}"], strict=True):
         n = pattern.shape[-1]
-        places = np.arange(encoded.starts[text], encoded.starts[text] + n)
+        places = int(encoded.starts[text]) + np.arange(n)
         plain = ~encoded.special[places]
         even = 1.0 / torch.arange(1, n + 1, device=pattern.device)
         weight = (pattern.float() - even[:, None]).clamp_min(0) * norms[start : start + n].T[:, None, :]

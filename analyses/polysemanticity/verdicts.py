@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,7 +108,7 @@ def _verdicts(
     return pd.DataFrame(rows)[columns].assign(seed=config.seed)
 
 
-def _verdict(views: pd.DataFrame | None, decisive: frozenset[str]) -> dict[str, object]:
+def _verdict(views: Any, decisive: frozenset[str]) -> dict[str, object]:
     """Return verdict, reason, the view that decided and its numbers."""
     nothing = {"view": "", "K": -1, "K_low": np.nan, "K_high": np.nan}
     if views is None or (views["status"] != "ok").all():

@@ -66,14 +66,14 @@ def figures(result: Result) -> dict[str, Figure]:
     tables, out = result.tables, {}
     if "shares" in tables:
         out["shares"] = shares_figure(tables["shares"])
-        if (tables["power"]["status"] == "ok").any():
+        if "ok" in set(tables["power"]["status"]):
             out["power"] = power_figure(tables["power"])
     if "masks" in tables:
         out["masks"] = masks_figure(tables["masks"])
     return out
 
 
-def shares_figure(shares: pd.DataFrame) -> Figure:
+def shares_figure(shares: Any) -> Figure:
     """Draw the verdicts on each kind of unit as stacked bars, one a condition."""
     kinds = [kind for kind in KINDS if kind in set(shares["kind"])]
     fig = figure("double", 46, cols=len(kinds), sharex=True)
@@ -87,7 +87,7 @@ def shares_figure(shares: pd.DataFrame) -> Figure:
     return fig
 
 
-def _bars(ax: Axes, part: pd.DataFrame) -> None:
+def _bars(ax: Axes, part: Any) -> None:
     part = part.set_index("condition").reindex([c for c in CONDITIONS if c in set(part["condition"])])
     rows, left = np.arange(len(part)), np.zeros(len(part))
     n = part["n"].to_numpy(dtype=np.float64)
@@ -106,7 +106,7 @@ def _bars(ax: Axes, part: pd.DataFrame) -> None:
     ax.set_xlim(0, 1)
 
 
-def power_figure(power: pd.DataFrame) -> Figure:
+def power_figure(power: Any) -> Figure:
     """Draw the rate at which mixtures are found, by the ratio of strengths, one curve a number of concepts."""
     ratios = np.sort(power.loc[power["n_concepts"] > 1, "ratio"].unique())
     curves = {}
@@ -126,7 +126,7 @@ def power_figure(power: pd.DataFrame) -> Figure:
     return whole
 
 
-def masks_figure(masks: pd.DataFrame) -> Figure:
+def masks_figure(masks: Any) -> Figure:
     """Draw the masking matrix of neurons and of latents, above random masks of equal size."""
     kinds = list(masks["units"].unique())
     fig = figure("double", 80, cols=len(kinds))
@@ -145,7 +145,9 @@ def _heat_map(ax: Axes, square: pd.DataFrame) -> None:
     image = ax.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
     for (row, column), value in np.ndenumerate(values):
         shade = "white" if abs(value) > 0.6 * most else "black"
-        ax.annotate(f"{value:.2f}", (column, row), ha="center", va="center", fontsize=5.5, color=shade)
+        ax.annotate(
+            f"{value:.2f}".replace("-0.00", "0.00"), (column, row), ha="center", va="center", fontsize=5.5, color=shade
+        )
     ax.set_xticks(range(square.shape[1]), list(square.columns), rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(square.shape[0]), list(square.index))
     ax.tick_params(length=0)
@@ -162,7 +164,7 @@ def headline(result: Result) -> Headline:
 
     if "shares" not in result.tables:
         return Headline(f"Left out: {result.provenance['skipped']}.", "nothing was tested.")
-    shares = result.tables["shares"].set_index(["kind", "condition"])
+    shares: Any = result.tables["shares"].set_index(["kind", "condition"])
     own = [_share_words(shares.loc[(kind, TRAINED)], kind) for kind in KINDS if (kind, TRAINED) in shares.index]
     mono = [
         f"{100 * shares.loc[(kind, TRAINED), 'share_monosemantic']:.0f} % of {_PLURAL[kind]}"
