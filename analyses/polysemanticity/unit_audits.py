@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from analyses.polysemanticity.alikeness import monosemanticity_score
 from analyses.polysemanticity.concepts import AuditConfig, PairView
 from analyses.polysemanticity.relations import RELATIONS, effective_relations
 from analyses.polysemanticity.sampling import strongest_tokens
+from analyses.polysemanticity.shared_space import feature_capacity
 from analyses.polysemanticity.unit_readings import TextTokens, read_heads, read_latents, read_neurons, read_text_tokens
 from analyses.polysemanticity.unit_statistics import (
     logit_weight_moments,
@@ -54,7 +55,8 @@ def audit_neurons(
     Returns:
         Result "polysemanticity.audit" as `audit_units`, with kind, layer and number of each unit, and columns of
         evidence: ms, ms_null, ms_z (`monosemanticity_score` on texts), vocabulary (effective number of tokens),
-        firing_rate, gini (sparsity, no measure of concepts) and logit_kurtosis.
+        firing_rate, gini (sparsity, no measure of concepts), logit_kurtosis and capacity (`feature_capacity` among
+        all neurons of the layer, or latents of the SAE).
 
     Raises:
         InvalidInput: a neuron that the model does not have.
@@ -65,15 +67,13 @@ def audit_neurons(
     by_layer = {int(layer): pairs[pairs[:, 0] == layer, 1] for layer in np.unique(pairs[:, 0])}
     own, random = read_neurons(model, texts, by_layer, seed=config.seed)
     about = [(NEURON, layer, int(i)) for layer, chosen in by_layer.items() for i in chosen]
-    writes = np.concatenate(
-        [_numpy(model.bridge.blocks[layer].mlp.W_out)[chosen] for layer, chosen in by_layer.items()]
-    )
-    kurtosis = _kurtosis(model, writes)
+    writes = [(_numpy(model.bridge.blocks[layer].mlp.W_out), chosen) for layer, chosen in by_layer.items()]
+    parts = [_of_weights(model, W, chosen) for W, chosen in writes]
+    weights = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     theirs = [(DIRECTION, layer, i) for layer, chosen in by_layer.items() for i in range(len(chosen))]
     kept = np.linspace(0, len(theirs) - 1, min(n_directions, len(theirs))).astype(np.int64)
     about += [theirs[i] for i in kept]
-    own, kurtosis = np.concatenate([own, random[:, kept]], axis=1), np.append(kurtosis, np.full(len(kept), np.nan))
-    return _audited(own, seen, about, config, kurtosis)
+    return _audited(np.concatenate([own, random[:, kept]], axis=1), seen, about, config, weights)
 
 
 def audit_latents(
@@ -105,14 +105,13 @@ def audit_latents(
     own = read_latents(model, sae, texts, chosen)
     layer = int(site.partition(".")[2])
     about = [(LATENT, layer, int(i)) for i in chosen]
-    writes = _numpy(sae.W_dec)[chosen]
-    kurtosis = _kurtosis(model, writes) if writes.shape[1] == model.d_model else np.full(len(chosen), np.nan)
+    weights = _of_weights(model, _numpy(sae.W_dec), chosen)
     if n_directions:
         x = capture(model, texts, site, pool="none", max_length=model.n_ctx)[site]
         random = random_sae(sae, x, seed=config.seed).encode(x)[:, :n_directions].cpu().numpy()
         about += [(DIRECTION, layer, i) for i in range(random.shape[1])]
-        own, kurtosis = np.concatenate([own, random], axis=1), np.append(kurtosis, np.full(random.shape[1], np.nan))
-    return _audited(own, seen, about, config, kurtosis)
+        own = np.concatenate([own, random], axis=1)
+    return _audited(own, seen, about, config, weights)
 
 
 def audit_heads(
@@ -139,13 +138,13 @@ def audit_heads(
         "relation": PairView(names, heads.relation + 1, heads.random_relation + 1),
     }
     about = [(HEAD, layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
-    spread = effective_relations(heads.moved, heads.relation)
-    return _audited(heads.moved, seen, about, config, views=views, decisive=DECISIVE_OF_HEADS, n_relations=spread)
+    spread = {"n_relations": effective_relations(heads.moved, heads.relation)}
+    return _audited(heads.moved, seen, about, config, spread, views=views, decisive=DECISIVE_OF_HEADS)
 
 
 def _audited(
     values: np.ndarray, seen: TextTokens, about: list[tuple[str, int, int]], config: AuditConfig,
-    kurtosis: np.ndarray | None = None, views=None, decisive: Sequence[str] = DECISIVE, n_relations=None,
+    more: Mapping[str, np.ndarray], views=None, decisive: Sequence[str] = DECISIVE,
 ) -> Result:  # fmt: skip
     letter = {NEURON: "N", HEAD: "H", LATENT: "F", DIRECTION: "R"}
     names = [f"L{layer}{letter[kind]}{i}" for kind, layer, i in about]
@@ -157,8 +156,9 @@ def _audited(
     table = found.table.assign(kind=kind, layer=layer, number=number)
     table = table.loc[:, ["kind", "layer", "number", *found.table.columns]]
     table = table.assign(**_evidence(values, seen, found.tables["examples"], table["unit"]))
-    extra = {"logit_kurtosis": kurtosis, "n_relations": n_relations}
-    table = table.assign(**{name: values for name, values in extra.items() if values is not None})
+    # random directions come last and have no weights
+    rest = {name: np.append(given, np.full(len(about) - len(given), np.nan)) for name, given in more.items()}
+    table = table.assign(**rest)
     return Result("polysemanticity.audit", table, found.tables, {"config": asdict(config)})
 
 
@@ -192,8 +192,12 @@ def drawn_units(given: Sequence[tuple[int, int]] | None, n_layers: int, width: i
     return pairs
 
 
-def _kurtosis(model: Model, writes: np.ndarray) -> np.ndarray:
-    return logit_weight_moments(writes, _numpy(model.bridge.W_U))["excess_kurtosis"].to_numpy()
+def _of_weights(model: Model, writes: np.ndarray, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """Return evidence from what the chosen units write, among all that write into the same space."""
+    kurtosis = np.full(len(chosen), np.nan)
+    if writes.shape[1] == model.d_model:  # heads write into a space of their own before W_O
+        kurtosis = logit_weight_moments(writes[chosen], _numpy(model.bridge.W_U))["excess_kurtosis"].to_numpy()
+    return {"logit_kurtosis": kurtosis, "capacity": feature_capacity(writes)["capacity"].to_numpy()[chosen]}
 
 
 def _numpy(tensor) -> np.ndarray:

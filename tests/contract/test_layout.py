@@ -101,7 +101,10 @@ def test_a_function_of_the_surface_is_never_hidden_by_a_module():
         assert callable(getattr(interp, name)), f"interp.{name} is a module"
 
 
-@pytest.mark.parametrize("package", ["interp", "interp.sae", "interp.stats", "analyses.geospatial", "analyses.probing"])
+@pytest.mark.parametrize(
+    "package",
+    ["interp", "interp.sae", "interp.stats", "analyses.geospatial", "analyses.probing", "analyses.polysemanticity"],
+)
 def test_no_module_has_the_name_of_a_function_that_is_imported_late(package):
     """Importing the module would put it in the function's place, and what a name means would depend on the order."""
     import importlib

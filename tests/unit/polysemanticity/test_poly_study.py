@@ -114,6 +114,10 @@ def test_the_study_has_every_kind_under_every_condition(studied):
     assert set(studied.tables) == {"shares", "views", "power", "masks", "specificity"}
     assert studied.tables["masks"].groupby("units").size().to_dict() == {"latents": 4, "neurons": 4}
     assert studied.table["n_relations"].notna().sum() == 16
+    assert studied.table.groupby("condition")["capacity"].count().to_dict() == {
+        "random directions": 0, "random weights": 8, "trained": 12,
+    }  # fmt: skip
+    assert studied.table["capacity"].dropna().between(0, 1).all()
     assert studied.table.loc[studied.table["kind"] == "latent", "ms"].notna().any()
 
 
