@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from analyses.cli_atlas import atlas
+from analyses.cli_dashboard import dashboard
 from analyses.terminal import print_table, say
 from interp import __version__
 from interp.errors import InterpError
@@ -35,6 +36,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # main says what an interrupted run has kept
 )
 app.command(atlas)
+app.command(dashboard)
 
 
 @app.command
@@ -45,6 +47,7 @@ def run(
     bos: Literal["always", "never", "tokenizer"] | None = None,
     places: str = "atlas",
     template: str = "{name}",
+    texts: Path | None = None,
     k: int = 8,
     permutations: int = 999,
     survey: bool = True,
@@ -56,7 +59,7 @@ def run(
     Examples:
       interp run
       interp run geospatial --places my.csv --template "{name} is a city in"
-      interp run --model gpt2 --sae ./sae --out runs/gpt2
+      interp run --model gpt2 --sae ./sae --texts corpus.txt --out runs/gpt2
 
     Parameters
     ----------
@@ -65,13 +68,16 @@ def run(
     model
         "atlas" (bundled), a folder in Hugging Face format, or a Hugging Face name.
     sae
-        "atlas/resid_post.2" (bundled) or a folder with an SAE (SAELens or sparsify layout).
+        "atlas/resid_post.2" (bundled) or a folder with an SAE (SAELens or sparsify layout). Another model without one
+        has its neurons tested alone.
     bos
         BOS policy; default that of the model card. A model without a card needs one: that of the SAE.
     places
         "atlas" (the cities of the bundled model), "cities" (33,880 of GeoNames), or a file: CSV, TSV, parquet, GeoJSON.
     template
         Prompt of a place. A field beside {name} puts its answer into the prompt and is flagged in the result.
+    texts
+        File of texts, one a line, for attention and polysemanticity. Default for atlas: fresh text of its own corpus.
     k
         Nearest neighbours of a place on the globe that count as near.
     permutations
@@ -86,8 +92,8 @@ def run(
     from analyses.job import RunConfig, run_job
 
     config = RunConfig(
-        analyses=analyses, model=model, sae=sae, bos=bos, places=places, template=template, k=k,
-        permutations=permutations, survey=survey, seed=seed,
+        analyses=analyses, model=model, sae=sae, bos=bos, places=places, template=template,
+        texts=None if texts is None else str(texts), k=k, permutations=permutations, survey=survey, seed=seed,
     )  # fmt: skip
     folder = out if out is not None else Path("runs") / Path(model).name
     print(run_job(config, folder).text())

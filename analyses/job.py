@@ -34,6 +34,7 @@ class RunConfig:
     sae: str | None = None
     bos: Literal["always", "never", "tokenizer"] | None = None
     places: str = "atlas"
+    texts: str | None = None
     template: str = "{name}"
     k: int = 8
     permutations: int = 999
@@ -73,6 +74,18 @@ class Job:
         from analyses.geospatial import load_places
 
         return load_places(self.config.places)
+
+    @cached_property
+    def texts(self) -> list[str] | None:
+        """The lines of --texts; None where it was not given."""
+        from interp.text_files import read_texts
+
+        return None if self.config.texts is None else read_texts(self.config.texts)
+
+    @property
+    def has_sae(self) -> bool:
+        """Whether an SAE was named, or one is bundled for the model."""
+        return (self.config.sae or DEFAULT_SAE.get(self.config.model)) is not None
 
     @cached_property
     def sae_name(self) -> str:

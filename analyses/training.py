@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from interp.errors import InvalidInput, UnknownName, nearest
+from interp.text_files import read_texts
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -108,11 +109,7 @@ class _FileTexts:
     def __init__(self, path: Path | None, model: Model) -> None:
         if path is None:
             raise InvalidInput(f"give --texts FILE (one text a line) to train an SAE on {model.name!r}.")
-        if not path.is_file():
-            raise InvalidInput(f"there is no file {path}; --texts expects a file with one text a line.")
-        self.lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not self.lines:
-            raise InvalidInput(f"{path} has no text in it; --texts expects one text a line.")
+        self.lines = read_texts(path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.lines)

@@ -16,6 +16,7 @@ from interp.plot import save_figure
 from interp.provenance import provenance
 from interp.result import Result
 from interp.store import make_key, sha256_array
+from interp.text_files import read_texts
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -233,12 +234,9 @@ def _texts(path: Path | None, n: int, of_atlas: bool) -> list[str]:
         from interp.atlas.saes import SAE_TEXT_SEED, FreshTexts
 
         return list(islice(FreshTexts(facts(), SAE_TEXT_SEED + 1), n))  # other draws than SAEs are trained on
-    if path is None or not path.is_file():
-        raise InvalidInput(f"give --texts FILE with one text a line; given {path}.")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise InvalidInput(f"{path} has no text in it; --texts expects one text a line.")
-    return lines[:n]
+    if path is None:
+        raise InvalidInput("give --texts FILE with one text a line: this model has no text of its own.")
+    return read_texts(path)[:n]
 
 
 def _label_sets(path: Path | None, of_atlas: bool, seed: int) -> dict[str, LabelSet]:

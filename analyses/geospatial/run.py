@@ -60,17 +60,19 @@ def run(job: Job) -> Result:
     config = StudyConfig(template=c.template, k=c.k, permutations=c.permutations, seed=c.seed)
     make_prompts(places, config.template)  # refuse a template before anything heavy is loaded
     _require_enough(places, config)
+    saes = {"twin_sae": job.twin_sae, "layer_saes": job.layer_saes if c.survey else None} if job.has_sae else {}
     return autocorrelation_study(
-        job.model, job.sae, places, twin=job.twin, twin_sae=job.twin_sae, survey=c.survey,
-        layer_saes=job.layer_saes if c.survey else None, config=config, store=job.store,
+        job.model, job.sae if job.has_sae else None, places, twin=job.twin, survey=c.survey, config=config,
+        store=job.store, **saes,
     )  # fmt: skip
 
 
 def autocorrelation_study(
     model: Model,
-    sae: SAE,
+    sae: SAE | None,
     places: pd.DataFrame,
     *,
+    site: str | None = None,
     twin: Model | None = None,
     twin_sae: SAE | None = None,
     layer_saes: Mapping[str, SAE] | None = None,
@@ -82,7 +84,8 @@ def autocorrelation_study(
 
     Args:
         model: from `interp.load_model`.
-        sae: from `interp.load_sae`; read where its config says.
+        sae: from `interp.load_sae`; read where its config says. None: neurons alone.
+        site: without an SAE, the site whose layer's neurons are tested; default resid_post of the middle layer.
         places: from `load_places`: name, lat, lon and, for the tests within countries, country.
         twin: the random-weights model; loaded from the model's name if None.
         twin_sae: the SAE that reads the twin, best one trained on it; `sae` if None.
@@ -106,12 +109,13 @@ def autocorrelation_study(
 
         twin = load_model(model.name, weights="random", seed=config.seed)
     twin_reader = _same_site(twin_sae, sae)
-    mismatches = check_fit(model, sae, allow_mismatch=True).mismatches
+    mismatches = () if sae is None else check_fit(model, sae, allow_mismatch=True).mismatches
+    where = (site or f"resid_post.{model.n_layers // 2}") if sae is None else str(sae.config.site)
     units = StudyUnits(store, places, config)
     prompts = make_prompts(places, config.template, over=config.over)
     acts = {
-        TRAINED: units.activations("trained", model, sae, prompts),
-        RANDOM: units.activations("random", twin, twin_reader, prompts),
+        TRAINED: units.activations("trained", model, where, sae, prompts),
+        RANDOM: units.activations("random", twin, where, twin_reader, prompts),
     }
     tokens = name_tokens(model, make_prompts(places))
     context, within = _context(places, tokens)
@@ -119,15 +123,17 @@ def autocorrelation_study(
     tests = _tests(units, acts, places, tokens, W, context, config)
     tables = _derived(tests, acts[TRAINED], places, W, config)
     if survey:
+        own = {} if sae is None else {where: sae}
         readers = {
-            TRAINED: (model, {**dict(layer_saes or {}), str(sae.config.site): sae}),
-            RANDOM: (twin, {str(sae.config.site): twin_sae} if twin_sae is not None else {}),
+            TRAINED: (model, {**dict(layer_saes or {}), **own}),
+            RANDOM: (twin, {} if twin_sae is None else {where: twin_sae}),
         }
-        tables["survey"] = _survey(units, readers, places, str(sae.config.site), W, context, config)
+        tables["survey"] = _survey(units, readers, places, where, W, context, config)
     about = {
-        **_provenance(model, sae, config, units),
+        **_provenance(model, where, config, units),
         "gives_region": prompts.gives_region,
         "sae_mismatch": list(mismatches),
+        "has_sae": sae is not None,
         "twin_sae_is_own": twin_reader is not sae,
         "top_unit": top_unit(tests, config),
         "within_country": within,
@@ -137,9 +143,9 @@ def autocorrelation_study(
     return Result(name="geospatial", table=tests, tables=tables, provenance=about, view="analyses.geospatial.view:plot")
 
 
-def _same_site(twin_sae: SAE | None, sae: SAE) -> SAE:
+def _same_site(twin_sae: SAE | None, sae: SAE | None) -> SAE | None:
     """Return the SAE of the twin, which has to read where that of the model reads."""
-    if twin_sae is None:
+    if twin_sae is None or sae is None:
         return sae
     if twin_sae.config.site != sae.config.site:
         raise SaeMismatch(
@@ -189,7 +195,7 @@ def _tests(
             found: dict[str, Any] = {NGRAM: ngram_indicators(names)[0], TOKEN: token_indicators(tokens)[0]}
             return {unit: X for unit, X in found.items() if X.shape[1]}
         part = acts[condition if condition == RANDOM else TRAINED]
-        return {LATENT: part.latents, NEURON: part.neurons}
+        return {NEURON: part.neurons} if part.latents is None else {LATENT: part.latents, NEURON: part.neurons}
 
     conditions = [TRAINED, RANDOM, SHUFFLED]
     if context.countries is not None:
@@ -241,20 +247,22 @@ def _derived(
 
 def top_unit(tests: pd.DataFrame, config: StudyConfig) -> str:
     """Return the unit whose features are drawn: latents, unless none of them is significant and a neuron is."""
+    if LATENT not in set(tests["unit"]):
+        return NEURON
     if top_features(tests, config, unit=LATENT, n=1) or not top_features(tests, config, unit=NEURON, n=1):
         return LATENT
     return NEURON
 
 
-def _provenance(model: Model, sae: SAE, config: StudyConfig, units: StudyUnits) -> dict[str, Any]:
+def _provenance(model: Model, site: str, config: StudyConfig, units: StudyUnits) -> dict[str, Any]:
     from interp.provenance import versions
 
     return {
         "analysis": "geospatial",
         "code_version": CODE_VERSION,
         "model": model.name,
-        "site": str(sae.config.site),
-        "neuron_site": str(neuron_site(str(sae.config.site))),
+        "site": site,
+        "neuron_site": str(neuron_site(site)),
         "config": config.to_dict(),
         "inputs": units.inputs,
         "seed": config.seed,

@@ -31,28 +31,32 @@ class StudyUnits:
         self.store, self.config = store, config
         self.inputs: dict[str, str] = {"places": sha256_table(places)}
 
-    def activations(self, name: str, model: Model, sae: SAE, prompts: Prompts) -> PlaceActivations:
-        """Return the activations of a model at every place."""
+    def activations(self, name: str, model: Model, site: str, sae: SAE | None, prompts: Prompts) -> PlaceActivations:
+        """Return the activations of a model at every place: latents of the SAE at a site, neurons of its layer."""
         self.inputs |= {
             f"{name} model": model.fingerprint,
             f"{name} reading": reading_fingerprint(model, prompts),
-            f"{name} sae": sae_fingerprint(sae),
+            f"{name} sae": "none" if sae is None else sae_fingerprint(sae),
         }
         c = self.config
-        choices = {"template": c.template, "pool": c.pool, "over": c.over, "site": sae.config.site, "chunk": CHUNK}
+        choices = {"template": c.template, "pool": c.pool, "over": c.over, "site": site, "chunk": CHUNK}
         inputs = {k: v for k, v in self.inputs.items() if k == "places" or k.startswith(f"{name} ")}
 
-        def compute(unit: str) -> tuple[Any, dict[str, np.ndarray]]:
+        def compute(unit: str) -> tuple[Any, ...]:
             part = prompts.part(int(unit) * CHUNK, CHUNK)
-            acts = placename_activations(model, part, str(sae.config.site), sae=sae, pool=c.pool)
-            return acts.latents, {"neurons": acts.neurons, "n_tokens": acts.n_tokens}
+            acts = placename_activations(model, part, site, sae=sae, pool=c.pool)
+            dense = {"neurons": acts.neurons, "n_tokens": acts.n_tokens}
+            return (dense,) if acts.latents is None else (dense, acts.latents)
 
+        kinds = ("neurons",) if sae is None else ("neurons", "latents")
         units = [f"{i:05d}" for i in range(-(-len(prompts.texts) // CHUNK))]
         found = self._units(
             units, compute, f"activations of the {name} model", choices, inputs,
-            lambda unit: tuple(f"geospatial/{name}/{kind}-{unit}.safetensors" for kind in ("latents", "neurons")),
+            lambda unit: tuple(f"geospatial/{name}/{kind}-{unit}.safetensors" for kind in kinds),
         )  # fmt: skip
-        return joined([PlaceActivations(latents, part["neurons"], part["n_tokens"]) for latents, part in found])
+        return joined(
+            [PlaceActivations(latents[0] if latents else None, p["neurons"], p["n_tokens"]) for p, *latents in found]
+        )
 
     def tests(self, conditions: Sequence[str], compute: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
         """Return the tests of every condition, one below the other."""

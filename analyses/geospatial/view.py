@@ -151,8 +151,8 @@ def headline(result: Result) -> Headline:
     summary, unit = result.tables["summary"], str(result.provenance["top_unit"])
     own = counts(summary, TRAINED, unit)
     text = f"{_count_words(own)}. The largest Moran's I is {format_number(own['max_I'])}."
-    if unit == NEURON:
-        latents = counts(summary, TRAINED, LATENT)
+    latents = counts(summary, TRAINED, LATENT)
+    if unit == NEURON and latents:
         text += f" Of {latents['n_tested']:,} tested latents {latents['n_significant']:,} are autocorrelated."
     nulls = [(RANDOM, unit, "random weights"), (SHUFFLED, unit, "shuffled places")]
     nulls += [(WITHIN, unit, "shuffled within countries"), (NAMES, NGRAM, "n-grams of the names")]
@@ -177,17 +177,19 @@ def _count_words(row: Mapping[str, Any]) -> str:
 def methods(about: Mapping) -> list[str]:
     """Return how the numbers were made, in plain words."""
     config = about["config"]
+    latents = f"latents are read at {about['site']}, " if about["has_sae"] else ""
     twin = "an SAE trained on it" if about["twin_sae_is_own"] else "the same SAE"
+    twin = f", read by {twin}" if about["has_sae"] else ""
     return [
-        f"Each place is the prompt {config['template']!r}; latents are read at {about['site']}, neurons at "
-        f"{about['neuron_site']}, and pooled ({config['pool']}) over the tokens of the {config['over']}, BOS left out; "
+        f"Each place is the prompt {config['template']!r}; {latents}neurons are read at {about['neuron_site']}, and "
+        f"pooled ({config['pool']}) over the tokens of the {config['over']}, BOS left out; "
         "each token is encoded, then pooled.",
         f"Moran's I with the {config['k']} nearest neighbours on the globe (great circle, row-standardised). p is "
         f"one-sided: the permutation p ({config['permutations']} relabellings, seed {config['seed']}) where it is "
         "resolved, else a Pearson III tail on the exact mean, variance and skewness under randomisation (p_source says "
         "which). q is Benjamini-Hochberg over the features of one condition and unit. A feature that is constant, not "
         f"finite or off its majority value at fewer than {config['min_active']} places has no p.",
-        f"Nulls: the random-weights twin through the same code, read by {twin}; the trained activations with places "
+        f"Nulls: the random-weights twin through the same code{twin}; the trained activations with places "
         f"shuffled, and shuffled inside countries; 0/1 features of the names' letters and tokens. Within countries: "
         f"{about['within_country']}.",
         "A significant feature is called geographic when two harder nulls are rejected as well: values exchanged "

@@ -9,6 +9,7 @@ from geo_small import make_places, make_sae
 
 import analyses.geospatial.run as geospatial
 import analyses.geospatial.study_units as study_units
+from analyses.geospatial import view
 from analyses.geospatial.run import autocorrelation_study
 from analyses.geospatial.study import LATENT, RANDOM, TRAINED, WITHIN, StudyConfig
 from interp.errors import InvalidInput, SaeMismatch
@@ -220,3 +221,12 @@ def test_too_few_places_are_refused_before_the_model_runs(small, calls):
     with pytest.raises(InvalidInput, match="at least 20"):
         autocorrelation_study(small.model, small.sae, make_places(19), twin=small.twin, config=StudyConfig())
     assert calls == []
+
+
+def test_without_an_sae_the_neurons_of_a_middle_layer_are_tested_alone(study, small):
+    result = study(sae=None)
+    assert set(result.table["unit"]) == {"neuron", "n-gram", "token"}
+    assert result.provenance["neuron_site"] == "mlp_post.1"
+    assert "latents" not in view.headline(result).text
+    assert "latents are read" not in " ".join(view.methods(result.provenance))
+    assert set(view.figures(result)) >= {"moran_null", "verdicts"}
