@@ -9,18 +9,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analyses.data_selection.coded_pool import CodedPool, pool_of
+    from analyses.data_selection.encoding import Encoding, encode_pool
     from analyses.data_selection.reading import read_samples
     from analyses.data_selection.samples import Sample, Samples
 
 _HOME = {
+    "CodedPool": "analyses.data_selection.coded_pool",
+    "Encoding": "analyses.data_selection.encoding",
     "Sample": "analyses.data_selection.samples",
     "Samples": "analyses.data_selection.samples",
+    "encode_pool": "analyses.data_selection.encoding",
+    "pool_of": "analyses.data_selection.coded_pool",
     "read_samples": "analyses.data_selection.reading",
 }
 
 __all__ = [
+    "CodedPool",
+    "Encoding",
     "Sample",
     "Samples",
+    "encode_pool",
+    "pool_of",
     "read_samples",
 ]
 
