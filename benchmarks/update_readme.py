@@ -68,6 +68,24 @@ def speed_lines(moran: dict[str, Any], capture: dict[str, Any]) -> list[str]:
     return lines
 
 
+def scale_lines(scale: dict[str, Any]) -> list[str]:
+    """Return the large benchmark as a Markdown table."""
+    rows, named = scale["rows"], {"moran": "Moran's I", "local": "local Moran's I", "moments": "I and its exact null"}
+    lines = [
+        f"At scale: {rows[0]['n_features']:,} features over {scale['n_places']:,} places, CPU seconds of one "
+        f"thread, beside esda's own classes called once a feature (measured on {rows[0]['n_features_esda']}, scaled):",
+        "",
+        "| test | features | permutations | seconds | esda, seconds | ratio | peak memory, input included |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {named[row['case']]} | {row['kind']} | {row['permutations']} | {row['seconds']:.1f} | "
+            f"{row['esda_seconds_scaled_to_all']:,.0f} | {row['ratio']:,.0f}x | {row['memory']['peak_mb']:,.0f} MB |"
+        )
+    return lines
+
+
 # what is said, the measure of the card, and what its group begins and ends with
 KNOWS = (
     ("country of a city, name of one token", "country of a city", "told, one token", ""),
@@ -122,7 +140,8 @@ def knowledge_table(card: dict[str, Any]) -> list[str]:
 
 def front_page() -> dict[str, list[str]]:
     """Return what stands between each pair of markers of README.md."""
-    numbers = [*study_table(read("report.json")), "", *speed_lines(read("moran.json"), read("capture.json"))]
+    numbers = [*study_table(read("report.json")), "", *speed_lines(read("moran.json"), read("capture.json")), ""]
+    numbers += scale_lines(read("moran_scale.json"))
     return {"numbers": numbers, "atlas": knowledge_table(card())}
 
 
