@@ -21,7 +21,8 @@ from analyses.probing.made_up import random_label_rows
 from analyses.probing.places import CARRIERS, COUNTRY, Atlas, Task, carried, country_atlas, place_tasks
 from analyses.probing.source import CODE_VERSION, Source, kept_units, model_source, probe_source
 from analyses.probing.sparse import probe_features
-from analyses.probing.study_view import figures, headline, section
+from analyses.probing.study_report import headline, section
+from analyses.probing.study_view import figures
 from interp.provenance import provenance
 from interp.result import Result
 from interp.store import Key, Store, make_key, sha256_array, sha256_table
