@@ -230,7 +230,8 @@ def measure(options: argparse.Namespace) -> None:
         row["memory"] = memory_of(row["case"], row["kind"], options.features)
         print(row["case"], row["kind"], row["memory"], flush=True)
     record = {
-        "what": "24,576 features over 5,000 places in one call (local Moran: 512 features a call), CPU seconds of one thread; esda in a "
+        "what": "24,576 features over 5,000 places in one call (local Moran: 512 features a call), CPU "
+        "seconds of one thread; esda in a "
         "loop over some of them, in the same process, scaled; compiling left out on both sides",
         "n_places": N_PLACES,
         "k": K,
