@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from scipy.stats import rankdata
 
-from analyses.attention.attributions import attention_layer, strongest_events
+from analyses.attention.attributions import attention_layer, on_device, strongest_events
 from analyses.attention.decoder_share import head_share
 from analyses.attention.factored import encoder_of
 from analyses.attention.reading import attention_batches
@@ -72,6 +72,7 @@ def attribution_agreement(
     given = token_rows(model, rows, bos=bos)
     if not allow_unfit:
         require_fit(model, sae, given, allow_mismatch=allow_mismatch)
+    sae = on_device(sae, model)
     found = [(at, part, a[layer].z) for at, part, a in attention_batches(model, given, [layer])]
     z_all = torch.cat([z[torch.from_numpy(part.content).to(z.device)] for _, part, z in found])
     rng = np.random.default_rng(seed)

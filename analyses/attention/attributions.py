@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,7 @@ def direct_feature_attribution(
     given = token_rows(model, rows, bos=bos)
     if not allow_unfit:
         require_fit(model, sae, given, allow_mismatch=allow_mismatch)
+    sae = on_device(sae, model)
     encoder = encoder_of(sae, model.n_heads)
     if events is None:
         events = strongest_events(model, sae, given, layer, _checked_latents(latents, sae), per_latent)
@@ -121,6 +123,13 @@ def attention_layer(model: Model, sae: SAE, *, allow_mismatch: bool = False) -> 
     if site.component != "z" or site.head is not None or site.layer is None:
         raise SaeMismatch(f"the SAE reads {fit.site}; attention features are of an SAE on z, such as 'z.{site.layer}'.")
     return site.layer
+
+
+def on_device(sae: SAE, model: Model) -> SAE:
+    """Return the SAE where the model is: the same one, or a copy that was moved."""
+    if sae.W_dec.device == model.device:
+        return sae
+    return copy.deepcopy(sae).to(model.device)
 
 
 def strongest_events(

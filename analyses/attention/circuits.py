@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses.attention.attributions import attention_layer
+from analyses.attention.attributions import attention_layer, on_device
 from analyses.attention.patching import Exchange, latent_activity, latent_estimates
 from analyses.attention.prompt_pairs import PromptPair, encode_pairs, indirect_object_pairs
 from analyses.attention.reading import read_attention
@@ -67,6 +67,7 @@ def circuit_study(
     for layer, sae in (saes or {}).items():
         if attention_layer(model, sae, allow_mismatch=allow_mismatch) != layer:
             raise InvalidInput(f"the SAE given for layer {layer} reads {sae.config.site}.")
+    saes = {layer: on_device(sae, model) for layer, sae in (saes or {}).items()}
     exchange = Exchange(model, encoded)
     scale = _Scale(exchange, seed, n_boot)
     tables = {"summary": scale.summary(left_out)}
@@ -111,7 +112,8 @@ class _Scale:
         """Return the mean logit differences, and the share of pairs with the right answer first."""
         rows = []
         for run, values in (("clean", self.clean), ("corrupt", self.corrupt)):
-            low, high = np.percentile(self.weights @ values, [2.5, 97.5])
+            drawn = self.weights @ values
+            low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
             right = (values > 0).mean() if run == "clean" else (values < 0).mean()
             rows.append({"run": run, "difference": values.mean(), "ci_low": low, "ci_high": high, "right": right,
                          "n": self.n, "n_left_out": left_out, "seed": self.seed, "status": "ok"})  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses.attention.attributions import attention_layer, token_names
+from analyses.attention.attributions import attention_layer, on_device, token_names
 from analyses.attention.evidence import (
     activations_of,
     group_share,
@@ -81,7 +81,8 @@ def families_of_layers(
     n_positions: int = 256,
 ) -> dict[int, pd.DataFrame]:
     """Return `classify_feature_families` of SAEs on several layers, the passes through the model shared."""
-    events = latent_events(model, dict(saes), rows)
+    saes = {layer: on_device(sae, model) for layer, sae in saes.items()}
+    events = latent_events(model, saes, rows)
     places = choose_positions(rows, n_positions, seed=seed)
     cut = resampled_activations(model, saes, rows, places, WINDOWS, seed=seed)
     out = {}

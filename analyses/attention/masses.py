@@ -13,6 +13,7 @@ from analyses.attention.factored import encoder_of, event_attribution
 from analyses.attention.reading import Attention, attention_batches
 from analyses.attention.relations import NONE, relation_codes, relation_mass
 from analyses.attention.token_rows import TokenRows
+from interp.errors import InvalidInput
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -93,7 +94,11 @@ def latent_events(
         codes = relation_codes(part.ids, part.mask, part.special, part.word)
         for layer, sae in saes.items():
             kept[layer].append(_events(sae, found[layer], part, codes, at.start, model.n_heads, latents))
-    return {layer: _joined(parts) for layer, parts in kept.items()}
+    out = {layer: _joined(parts) for layer, parts in kept.items()}
+    silent = [layer for layer, events in out.items() if len(events.row) == 0]
+    if silent:
+        raise InvalidInput(f"no latent of layer {silent[0]} is on at any of {int(rows.content.sum())} text tokens.")
+    return out
 
 
 def _events(

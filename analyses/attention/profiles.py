@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses.attention.attributions import attention_layer
+from analyses.attention.attributions import attention_layer, on_device
 from analyses.attention.masses import HeadMass, LatentEvents, by_row, head_masses, latent_events
 from analyses.attention.relations import BOS, RELATIONS, effective_number, shares
 from analyses.attention.sae_fit import require_fit
@@ -62,6 +62,7 @@ def relation_profile(
         layer = attention_layer(model, sae, allow_mismatch=allow_mismatch)
         if not allow_unfit:
             require_fit(model, sae, given, allow_mismatch=allow_mismatch)
+        sae = on_device(sae, model)
         return latent_profile(latent_events(model, {layer: sae}, given)[layer], layer, sae.config.d_sae, len(given),
                               seed=seed, n_boot=n_boot)  # fmt: skip
     chosen = list(range(model.n_layers)) if layers is None else list(layers)
@@ -131,6 +132,9 @@ def bootstrap_shares(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the 2.5 and 97.5 % of shares without BOS [unit, 8] and of n_eff [unit] when rows are drawn anew."""
     n_rows, n_units, k = mass.shape
+    if n_boot == 0:
+        none, one = np.full((n_units, k), np.nan), np.full(n_units, np.nan)
+        return none, none, one, one
     weights = np.random.default_rng(seed).multinomial(n_rows, np.full(n_rows, 1 / n_rows), size=n_boot)
     parts = []
     step = max(1, _BOOT_CELLS // (n_boot * k))
@@ -139,12 +143,12 @@ def bootstrap_shares(
             part = mass[:, start : start + step]
             drawn = shares((weights @ part.reshape(n_rows, -1)).reshape(n_boot, -1, k), with_bos=False)
             number = effective_number(drawn)
-            parts.append([*_middle(drawn), *_middle(number)])
+            parts.append([*middle(drawn), *middle(number)])
     out = [np.concatenate(x) for x in zip(*parts, strict=True)]
     return out[0], out[1], out[2], out[3]
 
 
-def _middle(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def middle(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the 2.5 and 97.5 percentiles over the first axis; NaN where no resample has a value."""
     import warnings
 

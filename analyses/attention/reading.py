@@ -21,7 +21,7 @@ _IDENTITY = "pattern x v == z"
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """What a layer attended to in some rows."""
+    """What a layer attended to in some rows, in float32."""
 
     pattern: torch.Tensor
     """[row, head, query_pos, source_pos]; rows of it sum to 1."""
@@ -56,7 +56,7 @@ def read_attention(model: Model, rows: TokenRows, layers: Sequence[int]) -> dict
     found: dict[str, torch.Tensor] = {}
     sites = [Site(name, layer) for layer in layers for name in ("pattern", "v", "z")]
     ids, mask = (torch.from_numpy(x).to(model.device) for x in (rows.ids, rows.mask))
-    readers = {site: (lambda x, site=site: found.__setitem__(str(site), x.detach().clone())) for site in sites}
+    readers = {site: (lambda x, site=site: found.__setitem__(str(site), x.detach().float().clone())) for site in sites}
     read_sites(model, ids, mask.long(), readers)
     out = {}
     for layer in layers:

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analyses.attention.attributions import attention_layer, token_names
+from analyses.attention.attributions import attention_layer, on_device, token_names
 from analyses.attention.factored import encoder_of
 from analyses.attention.linear_values import normalised, output_map, value_readers
 from analyses.attention.reading import require_attention
@@ -93,6 +93,7 @@ def recursive_attribution(
             raise InvalidInput(f"the SAE given for layer {at} reads {sae.config.site}.")
         if not allow_unfit:
             require_fit(model, sae, given, allow_mismatch=allow_mismatch)
+    saes = {at: on_device(sae, model) for at, sae in saes.items()}
     trace = _Trace(model, saes, given.part(np.array([row])), layer)
     front, out = [_Event(layer, pos, latent, 1.0)], []
     for level in range(1, depth + 1):

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.attention.attributions import attention_layer
+from analyses.attention.attributions import attention_layer, on_device
+from analyses.attention.profiles import middle
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_rows import TokenRows, token_rows
 from interp.errors import InvalidInput
@@ -58,6 +59,7 @@ def context_retention(
     given = token_rows(model, rows, bos=bos)
     if not allow_unfit:
         require_fit(model, sae, given, allow_mismatch=allow_mismatch)
+    sae = on_device(sae, model)
     places = choose_positions(given, n_positions, seed=seed)
     found = resampled_activations(model, {layer: sae}, given, places, windows, seed=seed)[layer]
     return retention_table(found, windows, seed=seed, n_boot=n_boot)
@@ -71,6 +73,8 @@ def choose_positions(rows: TokenRows, n: int, *, seed: int) -> np.ndarray:
     length = rows.mask.sum(axis=1, keepdims=True)
     late = rows.content & (np.arange(rows.ids.shape[1]) >= length // 2)
     places = np.argwhere(late)
+    if len(places) == 0:
+        raise InvalidInput("no row has a text token in its later half, so no context can be taken away.")
     rng = np.random.default_rng(seed)
     return places[np.sort(rng.choice(len(places), size=min(n, len(places)), replace=False))]
 
@@ -134,7 +138,7 @@ def retention_table(acts: np.ndarray, windows: Sequence[int], *, seed: int, n_bo
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(whole), np.full(len(whole), 1 / max(1, len(whole))), size=n_boot).astype(np.float64)
     drawn = np.stack([weights @ x for x in sums])
-    low, high = np.nanpercentile(_ratio(drawn), [2.5, 97.5], axis=1)
+    low, high = middle(_ratio(drawn).swapaxes(0, 1)) if n_boot else (np.full_like(ratio, np.nan),) * 2
     corrected, w50 = corrected_retention(ratio, windows)
     enough = n[alive] >= MIN_EVENTS
     k = len(windows)

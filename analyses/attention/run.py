@@ -15,7 +15,7 @@ from analyses.attention.heads import head_scores
 from analyses.attention.profiles import relation_profile
 from analyses.attention.prompt_pairs import indirect_object_pairs
 from analyses.attention.sae_fit import require_fit
-from analyses.attention.token_maps import token_map_scores
+from analyses.attention.token_maps import ALL, token_map_scores, word_pairs
 from analyses.attention.token_rows import TokenRows, joined, random_repeats, token_rows
 from analyses.attention.view import figures, headline, section
 from interp.provenance import provenance
@@ -107,7 +107,7 @@ def attention_study(
         "profiles": lambda: {"profiles": relation_profile(model, given, seed=seed, twin=twin)},
     }
     if is_atlas(model):
-        units["maps"] = lambda: {"maps": token_map_scores(model, seed=seed, twin=twin)}
+        units["maps"] = lambda: {"maps": _maps(model, twin, seed)}
         units["circuit"] = lambda: _circuit(model, saes, seed)
     if saes:
         units["latents"] = lambda: {"latents": _stacked(families_of_layers(model, saes, given, **options))}
@@ -177,8 +177,15 @@ def _heads(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:
     return head_scores(model, seed=seed, twin=twin, pairs=pairs, length=LENGTH, n_tokens=128)
 
 
+def _maps(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:
+    """Return the token maps of successors with their mean, and of plurals, opposites, past tenses and capitals."""
+    successors = token_map_scores(model, seed=seed, twin=twin)
+    words = token_map_scores(model, word_pairs(), seed=seed, twin=twin)
+    return pd.concat([successors, words[words["kind"] != ALL]], ignore_index=True)
+
+
 def _circuit(model: Model, saes: dict[int, SAE], seed: int) -> dict[str, pd.DataFrame]:
-    found = circuit_study(model, saes or None, seed=seed, n_pairs=32)
+    found = circuit_study(model, saes or None, seed=seed, n_pairs=24, n_single=8)
     return {"circuit": found.table, **{f"circuit_{name}": table for name, table in found.tables.items()}}
 
 

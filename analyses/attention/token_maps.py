@@ -101,6 +101,15 @@ def default_pairs(model: Model) -> dict[str, list[tuple[str, str]]]:
     return out
 
 
+def word_pairs() -> dict[str, list[tuple[str, str]]]:
+    """Return what the bundled model was told of words: plural, opposite, past tense, and the capital of a country."""
+    from interp.atlas import facts
+
+    known = facts()
+    capitals = [(str(c["name"]), str(c["capital"])) for c in known.countries.values() if c.get("capital")]
+    return {**{name: list(pairs.items()) for name, pairs in known.pairs.items()}, "capital": capitals}
+
+
 def _encoded(model: Model, pairs: list[tuple[str, str]]) -> _Class:
     tokenizer = find_tokenizer(model)
     words = list(dict.fromkeys(word for pair in pairs for word in pair))

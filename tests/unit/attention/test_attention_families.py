@@ -253,6 +253,23 @@ def test_context_that_is_needed_is_measured(planted, planted_rows):
         context_retention(planted.model, planted.sae, planted_rows, seed=0, windows=(1, 2))
 
 
+def test_without_resamples_there_are_no_intervals(planted, planted_rows):
+    found = relation_profile(planted.model, planted_rows[:8], seed=0, n_boot=0)
+    assert found["ci_low"].isna().all()
+    assert found.loc[found["status"] == "ok", "share"].notna().all()
+    kept = context_retention(planted.model, planted.sae, planted_rows[:8], seed=0, n_positions=16, n_boot=0)
+    assert kept["ci_low"].isna().all()
+
+
+def test_latents_that_are_never_on_are_refused(tiny, make_sae, random_rows):
+    sae = make_sae(tiny)
+    sae.b_enc = sae.b_enc - 1e6
+    with pytest.raises(InvalidInput, match="no latent of layer 1 is on"):
+        classify_feature_families(tiny, sae, random_rows, seed=0, allow_unfit=True)
+    with pytest.raises(InvalidInput, match="no latent of layer 1 is on"):
+        relation_profile(tiny, random_rows, sae=sae, seed=0, allow_unfit=True)
+
+
 def test_half_is_read_off_a_line():
     ratio = np.tile(np.linspace(0, 1, len(WINDOWS))[:, None], (1, 2))
     ratio[:, 1] = 1.0
