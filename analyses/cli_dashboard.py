@@ -1,0 +1,123 @@
+"""`interp dashboard`: one offline page on some latents of an SAE, with what other analyses add where they can."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from analyses.terminal import say
+
+if TYPE_CHECKING:
+    from interp.models import Model
+    from interp.sae import SAE
+
+
+def dashboard(
+    sae: str,
+    /,
+    *,
+    latents: str,
+    out: Path,
+    model: str | None = None,
+    bos: Literal["always", "never", "tokenizer"] | None = None,
+    texts: Path | None = None,
+    n_texts: int = 2000,
+    allow_mismatch: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+) -> None:
+    """Write one offline HTML page: what some latents of an SAE respond to, write and go with, beside nulls.
+
+    Examples:
+      interp dashboard atlas/resid_post.2 --latents 1,2,3 --out latents.html
+      interp dashboard atlas/z.2 --latents 0-19 --out attention.html
+      interp dashboard ./sae --model ./my-model --texts held-out.txt --latents 7 --out latent-7.html
+
+    Parameters
+    ----------
+    sae
+        "atlas/resid_post.2" (bundled) or a folder with an SAE. One on z also gets the tokens that it reads from.
+    latents
+        Numbers and ranges with commas between: 1,2,10-19.
+    out
+        HTML file; it is there whole or not at all.
+    model
+        "atlas", a folder in Hugging Face format, or a Hugging Face name; default the model that the SAE names.
+    bos
+        BOS policy; default that of the SAE.
+    texts
+        File of texts, one a line. Default for atlas: fresh text of its own corpus.
+    n_texts
+        Texts to read at most.
+    allow_mismatch
+        Go on where the SAE does not fit the model; the page says in what.
+    seed
+        Of the draw of examples and of random directions.
+    """
+    from analyses.dashboards import feature_dashboard, save_dashboard
+    from analyses.dashboards.page import page_budget
+    from interp.errors import InvalidInput
+    from interp.models import load_model
+    from interp.sae import load_sae
+
+    chosen = parse_latents(latents)
+    if not out.parent.is_dir():
+        raise InvalidInput(f"there is no folder {out.parent} for {out.name}; make it, or choose another.")
+    loaded_sae = load_sae(sae)
+    source = model if model is not None else loaded_sae.config.model_name
+    if source is None:
+        raise InvalidInput("the SAE does not say of which model it is; give --model.")
+    policy: Any = bos if bos is not None else loaded_sae.config.bos
+    loaded = load_model(source, bos=policy)
+    page = feature_dashboard(
+        loaded_sae, chosen, model=loaded, texts=_texts(texts, n_texts, loaded), seed=seed,
+        allow_mismatch=allow_mismatch, title=f"Latents of {sae}", **_of_attention(loaded_sae, loaded),
+    )  # fmt: skip
+    save_dashboard(page, out)
+    n = len(set(chosen))
+    say(f"{out}: {n} latents, {len(page.encode()) / 1000:,.0f} kB of the {page_budget(n) / 1000:,.0f} kB it may take")
+
+
+def parse_latents(text: str) -> list[int]:
+    """Return the numbers of "1,2,10-19". Raises InvalidInput for anything else."""
+    from interp.errors import InvalidInput
+
+    found: list[int] = []
+    for word in text.split(","):
+        first, dash, last = word.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InvalidInput(f"--latents {text}: {word.strip()!r} is no latent; expected numbers such as 1,2,10-19.")
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise InvalidInput(f"--latents {text} has no latent in it; a range goes upwards, such as 10-19.")
+    return found
+
+
+def _of_attention(sae: SAE, model: Model) -> dict[str, Any]:
+    """Return what the study of attention adds to an SAE on z: attribution by source, and the heads of a decoder."""
+    from interp.sites import Site
+
+    if sae.config.site is None or Site.parse(sae.config.site).component != "z" or sae.config.is_transcoder:
+        return {}
+    from analyses.attention import decoder_head_share, direct_feature_attribution
+
+    return {"attribution": direct_feature_attribution, "head_share": decoder_head_share(sae, n_heads=model.n_heads)}
+
+
+def _texts(path: Path | None, n: int, model: Model) -> list[str]:
+    from itertools import islice
+
+    from interp.errors import InvalidInput
+
+    if path is None and model.name.partition("@")[0] == "atlas":
+        from interp.atlas import facts
+        from interp.atlas.saes import SAE_TEXT_SEED, FreshTexts
+
+        return list(islice(FreshTexts(facts(), SAE_TEXT_SEED + 1), n))  # other draws than SAEs are trained on
+    if path is None or not path.is_file():
+        raise InvalidInput(f"give --texts FILE with one text a line; given {path}.")
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise InvalidInput(f"{path} has no text in it; --texts expects one text a line.")
+    return lines[:n]
