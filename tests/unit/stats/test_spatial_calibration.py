@@ -39,3 +39,21 @@ def test_no_rate_is_far_above_its_level(table):
 def test_the_permutation_null_fails_against_a_smooth_covariate(table):
     rates = [r["0.05"]["rate"] for r in table["nulls"] if r["statistic"] == KNOWN]
     assert min(rates) > 0.2
+
+
+def test_the_cells_outside_the_band_are_listed(table):
+    rows, alphas = table["nulls"], ("0.05", "0.01", "0.001")
+    found = {(r["kind"], r["statistic"], a) for r in rows for a in alphas if r[a]["verdict"] != "within"}
+    assert {(c["kind"], c["statistic"], c["alpha"]) for c in table["outside_the_band"]} == found
+    assert table["cells"] == 3 * len(rows)
+
+
+def test_planted_fields_are_found_as_often_as_by_esda(table):
+    for r in table["power"]:
+        ours, theirs = r["rates"]["moran, two-sided"], r["rates"]["esda 2 p_sim"]
+        assert abs(ours["0.05"] - theirs["0.05"]) <= 0.06, r  # other draws, the same features
+        if r["rho"] == 0:
+            assert r["rates"]["moran, greater"]["0.05"] <= 0.05 + 3 * (0.05 * 0.95 / r["n_features"]) ** 0.5, r
+    dense = [r["rates"]["moran, greater"]["0.05"] for r in table["power"] if r["kind"] == "dense"]
+    assert dense == sorted(dense)
+    assert dense[-1] == 1.0
