@@ -44,8 +44,9 @@ def feature_dashboard(
     attribution: Callable[..., Any] | None = None,
     head_share: pd.DataFrame | None = None,
     title: str | None = None,
+    max_bytes: int | None = None,
 ) -> str:
-    """Return one HTML page with a dashboard of each latent, about 15 kB a latent; the same arguments, the same bytes.
+    """Return one HTML page with a dashboard of each latent; the same arguments, the same bytes.
 
     Args:
         latents: in the order in which they are shown.
@@ -58,6 +59,7 @@ def feature_dashboard(
             tokens they were read.
         head_share: of an SAE on z, the table of `analyses.attention.decoder_head_share`.
         title: of the page.
+        max_bytes: the page shows fewer and shorter examples where it would grow above this; default 15 kB a latent.
 
     Raises:
         InvalidInput: no latents, one that the SAE has not (the nearest is named), or no texts.
@@ -67,17 +69,18 @@ def feature_dashboard(
         sae, latents, model=model, texts=texts, seed=seed, site=site, bos=bos, allow_mismatch=allow_mismatch,
         attribution=attribution, head_share=head_share,
     )  # fmt: skip
-    return dashboard_page(data, title=title)
+    return dashboard_page(data, title=title, max_bytes=max_bytes)
 
 
-def dashboard_page(data: DashboardData, *, title: str | None = None) -> str:
-    """Return the page of some data; it shows fewer and shorter examples where it would grow above 15 kB a latent."""
+def dashboard_page(data: DashboardData, *, title: str | None = None, max_bytes: int | None = None) -> str:
+    """Return the page of some data; it shows fewer and shorter examples where it would grow above `max_bytes`."""
     heading = title if title is not None else f"{data.about['model']}, {data.about['site']}: latents"
     line = lru_cache(maxsize=None)(partial(example, data))
+    limit = page_budget(len(data.latents)) if max_bytes is None else max_bytes
     page = ""
     for per_interval, window in _LADDER:
         page = _fill(data, heading, line, per_interval, window)
-        if len(page.encode()) <= page_budget(len(data.latents)):
+        if len(page.encode()) <= limit:
             break
     return page
 
@@ -104,6 +107,7 @@ def _fill(
         title=title,
         data=data,
         shown=visible,
+        plain=partial(visible, spaces=False),
         number=format_number,
         percent=_percent,
         per_interval=per_interval,
