@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from analyses.attention.families import classify_feature_families
     from analyses.attention.family_rules import FamilyRule
     from analyses.attention.heads import head_scores
+    from analyses.attention.modular import modular_arithmetic
     from analyses.attention.prefixes import prefix_length_curve
     from analyses.attention.profiles import relation_profile
     from analyses.attention.prompt_pairs import PromptPair
@@ -38,6 +39,7 @@ _HOME = {
     "decoder_head_share": "analyses.attention.decoder_share",
     "direct_feature_attribution": "analyses.attention.attributions",
     "head_scores": "analyses.attention.heads",
+    "modular_arithmetic": "analyses.attention.modular",
     "prefix_length_curve": "analyses.attention.prefixes",
     "recursive_attribution": "analyses.attention.recursion",
     "reference_heads": "analyses.attention.reference",
@@ -58,6 +60,7 @@ __all__ = [
     "decoder_head_share",
     "direct_feature_attribution",
     "head_scores",
+    "modular_arithmetic",
     "prefix_length_curve",
     "recursive_attribution",
     "reference_heads",

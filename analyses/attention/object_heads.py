@@ -101,7 +101,7 @@ def _at_the_end(exchange: Exchange, layer: int, head: int, width: int) -> Any:
     return edit
 
 
-def _preference(model: Model, exchange: Exchange, movers: list[tuple[int, int]], hooks: dict[str, Any]) -> np.ndarray:
+def _preference(model: Model, exchange: Exchange, movers: list[tuple[int, int]], hooks: dict[Any, Any]) -> np.ndarray:
     """Return attention from the last token to the name that changed less that to the other name, mean over movers."""
     pairs = exchange.pairs
     answer_at = _mentions(pairs.clean, pairs.corrupt, pairs.changed)

@@ -180,7 +180,7 @@ def _heads(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:
 def _maps(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:
     """Return the token maps of successors with their mean, and of plurals, opposites, past tenses and capitals."""
     successors = token_map_scores(model, seed=seed, twin=twin)
-    words = token_map_scores(model, word_pairs(), seed=seed, twin=twin)
+    words: Any = token_map_scores(model, word_pairs(), seed=seed, twin=twin)
     return pd.concat([successors, words[words["kind"] != ALL]], ignore_index=True)
 
 

@@ -113,13 +113,13 @@ def word_pairs() -> dict[str, list[tuple[str, str]]]:
 def _encoded(model: Model, pairs: list[tuple[str, str]]) -> _Class:
     tokenizer = find_tokenizer(model)
     words = list(dict.fromkeys(word for pair in pairs for word in pair))
-    found = {word: _single(tokenizer, word) for word in words}
+    found = {word: single_token(tokenizer, word) for word in words}
     kept = [(found[a], found[b]) for a, b in pairs if found[a] >= 0 and found[b] >= 0]
     table = np.array(kept, dtype=np.int64).reshape(-1, 2)
     return _Class(table[:, 0], table[:, 1], np.unique(table), len(pairs) - len(kept))
 
 
-def _single(tokenizer: object, word: str) -> int:
+def single_token(tokenizer: object, word: str) -> int:
     """Return the id of a word, with the space before it where that makes it one token; -1: it is several."""
     for text in (f" {word}", word):
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]  # type: ignore[operator]
