@@ -73,12 +73,13 @@ def mean_likeness_within(rows: np.ndarray, sets: np.ndarray) -> np.ndarray:
     return pairs / (size * (size - 1))
 
 
-def find_groups(similarity: np.ndarray, b: float, *, cut: float = CUT) -> Groups:
+def find_groups(similarity: np.ndarray, b: float, *, cut: float = CUT, min_size: int = MIN_SIZE) -> Groups:
     """Return the clusters of examples.
 
     Args:
         similarity: float [n, n], likeness of each two examples.
         b: mean likeness of the examples to the background.
+        min_size: examples that a cluster has to hold, besides 5 % of them.
 
     Reference: the cut anchors average linkage (Sokal & Michener 1958) in the data's own background.
     """
@@ -97,7 +98,7 @@ def find_groups(similarity: np.ndarray, b: float, *, cut: float = CUT) -> Groups
     found = _cut(tree, 1.0 - tau)
     sizes = np.bincount(found)
     order = np.argsort(-sizes, kind="stable")
-    K = int((sizes >= max(MIN_SIZE, MIN_SHARE * n)).sum())
+    K = int((sizes >= max(min_size, MIN_SHARE * n)).sum())
     number = np.full(len(sizes), -1)
     number[order[:K]] = np.arange(K)
     return Groups(number[found], K, float(n**2 / (sizes.astype(np.float64) ** 2).sum()), tau, q, b)
@@ -135,7 +136,9 @@ def replication(similarity: np.ndarray, b: float, rng: np.random.Generator, *, s
     for _ in range(splits):
         order = rng.permutation(n)
         first, second = order[: n // 2], order[n // 2 :]
-        ours, theirs = (find_groups(similarity[np.ix_(half, half)], b) for half in (first, second))
+        ours, theirs = (
+            find_groups(similarity[np.ix_(half, half)], b, min_size=(MIN_SIZE + 1) // 2) for half in (first, second)
+        )
         if ours.K < 2 or theirs.K < 2:
             scores.append(0.0)
             continue

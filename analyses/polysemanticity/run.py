@@ -176,7 +176,8 @@ class _Study:
 
     def _masks(self, sae: SAE | None) -> tuple[pd.DataFrame, ...]:
         c, labels = self.config, [str(label) for label in self.labels]
-        means, domains, units = domain_means(self.model, self.read, labels[: len(self.read)], sae=sae)
+        read = self.read[: c.n_choosing]
+        means, domains, units = domain_means(self.model, read, labels[: len(read)], sae=sae)
         masks = leading_units(knowledge_exclusivity(means, domains, units), n=c.n_masked)
         judged = _first_of_each(labels, len(self.read), c.n_domain_texts)
         own = {labels[i] for i in judged}

@@ -14,7 +14,7 @@ import pandas as pd
 
 from interp.errors import InvalidInput, NonFinite
 
-N_INTERVALS, PER_INTERVAL, FLOOR = 10, 8, 0.1
+N_INTERVALS, PER_INTERVAL, FLOOR, AT_LEAST = 10, 8, 0.1, 40
 
 
 def sample_activation_intervals(
@@ -24,15 +24,18 @@ def sample_activation_intervals(
     n_intervals: int = N_INTERVALS,
     per_interval: int = PER_INTERVAL,
     floor: float = FLOOR,
+    at_least: int = AT_LEAST,
     seed: int,
 ) -> pd.DataFrame:
     """Return examples of each unit from equal intervals between `floor` times its largest activation and that.
 
     Args:
         activations: float [n_tokens, n_units]; only positive values are examples (flip the sign, or take |a|, first).
-        text_index: int [n_tokens], the text of each token, ascending. Where given, a text gives one example: the
-            token at which the unit is most active. Tokens of one text resemble each other whatever the unit means.
+        text_index: int [n_tokens], the text of each token, ascending. Where given, a text gives one example: tokens of
+            one text resemble each other whatever the unit means.
         floor: share of the largest activation under which nothing is an example.
+        at_least: where `per_interval` gives fewer in all (a unit that is always equally active fills one interval),
+            more are drawn from each until there are so many, or all.
 
     Returns:
         A row an example: unit, row (of `activations`), activation, interval (0 the lowest), weight (examples there
@@ -43,10 +46,10 @@ def sample_activation_intervals(
         InvalidInput: shapes that do not fit. NonFinite: activations that hold NaN or infinity.
     """
     values = checked_activations(activations)
-    values, rows = strongest_tokens(values, text_index)
+    text = np.arange(len(values)) if text_index is None else _checked_text(text_index, len(values))
     rng = np.random.default_rng(seed)
     parts = [
-        _examples(unit, values[:, unit], rows[:, unit], n_intervals, per_interval, floor, rng)
+        _examples(unit, values[:, unit], text, n_intervals, per_interval, at_least, floor, rng)
         for unit in range(values.shape[1])
     ]
     return pd.concat(parts, ignore_index=True) if parts else _frame({})
@@ -75,9 +78,7 @@ def strongest_tokens(values: np.ndarray, text_index: np.ndarray | None) -> tuple
     n = len(values)
     if text_index is None:
         return values, np.broadcast_to(np.arange(n)[:, None], values.shape)
-    text = np.asarray(text_index)
-    if text.shape != (n,) or (np.diff(text) < 0).any():
-        raise InvalidInput(f"text_index is one ascending integer a token [{n}]; given {list(text.shape)}.")
+    text = _checked_text(text_index, n)
     starts = np.flatnonzero(np.diff(text, prepend=text[0] - 1) != 0)
     best = np.maximum.reduceat(values, starts, axis=0)
     of_text = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, n)))
@@ -95,34 +96,53 @@ def checked_activations(activations: np.ndarray) -> np.ndarray:
     return values
 
 
+def _checked_text(text_index: np.ndarray, n: int) -> np.ndarray:
+    text = np.asarray(text_index)
+    if text.shape != (n,) or (np.diff(text) < 0).any():
+        raise InvalidInput(f"text_index is one ascending integer a token [{n}]; given {list(text.shape)}.")
+    return text
+
+
 def _examples(
-    unit: int, values: np.ndarray, rows: np.ndarray, n_intervals: int, per_interval: int, floor: float, rng
-) -> pd.DataFrame:
+    unit: int, values: np.ndarray, text: np.ndarray, n_intervals: int, per_interval: int, at_least: int, floor: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:  # fmt: skip
     most = values.max()
     if most <= 0:
         return _frame({})
     candidates = np.flatnonzero(values >= floor * most)
     place = (values[candidates] / most - floor) / (1 - floor) * n_intervals
     interval = np.minimum(place.astype(np.int64), n_intervals - 1)
-    # shuffled, then stable by interval: the first few of each interval are a random draw
-    shuffled = rng.permutation(len(candidates))
-    order = shuffled[np.argsort(interval[shuffled], kind="stable")]
     sizes = np.bincount(interval, minlength=n_intervals)
-    within = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    kept = order[within < per_interval]
+    free, kept = np.ones(int(text[-1]) + 1, dtype=bool), []
+    for chosen in np.argsort(sizes, kind="stable"):  # the rarest first, before their texts are taken by others
+        kept.append(_draw(np.flatnonzero(interval == chosen), text[candidates], free, per_interval, rng))
+    missing = at_least - sum(map(len, kept))
+    if missing > 0:
+        kept.append(_draw(np.arange(len(candidates)), text[candidates], free, missing, rng))
+    chosen = np.sort(np.concatenate(kept))
+    drawn = np.bincount(interval[chosen], minlength=n_intervals)
     ranks = np.empty(len(candidates), dtype=np.int64)
     ranks[np.argsort(-values[candidates], kind="stable")] = np.arange(len(candidates))
-    drawn = np.minimum(sizes, per_interval)
     return _frame(
         {
-            "unit": np.full(len(kept), unit),
-            "row": rows[candidates[kept]],
-            "activation": values[candidates[kept]].astype(np.float64),
-            "interval": interval[kept],
-            "weight": sizes[interval[kept]] / drawn[interval[kept]],
-            "rank": ranks[kept],
+            "unit": np.full(len(chosen), unit),
+            "row": candidates[chosen],
+            "activation": values[candidates[chosen]].astype(np.float64),
+            "interval": interval[chosen],
+            "weight": sizes[interval[chosen]] / drawn[interval[chosen]],
+            "rank": ranks[chosen],
         }
     )
+
+
+def _draw(of: np.ndarray, text: np.ndarray, free: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return up to n of the candidates `of`, at random, of different texts that are free, and take these texts."""
+    shuffled = rng.permutation(of[free[text[of]]])
+    _, first = np.unique(text[shuffled], return_index=True)
+    chosen = shuffled[np.sort(first)[:n]]
+    free[text[chosen]] = False
+    return chosen
 
 
 def _frame(columns: dict[str, np.ndarray]) -> pd.DataFrame:

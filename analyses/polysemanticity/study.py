@@ -25,15 +25,17 @@ class StudyConfig:
     """Choices that change the numbers of the study."""
 
     n_texts: int = 1200
+    n_choosing: int = 600
+    """Of them, those on which the units of a domain are chosen."""
     n_units: int = 200
     """Neurons, and latents, drawn at random; heads are all audited."""
     n_controls: int = 100
     """Of them, those audited in the twin; and random directions."""
-    n_mixtures: int = 30
+    n_mixtures: int = 20
     """Planted mixtures of each kind, for the power of the audit."""
     n_masked: int = 64
     """Neurons, and latents, that stand for a domain."""
-    n_domain_texts: int = 12
+    n_domain_texts: int = 10
     """Texts of a domain on which masks are judged."""
     n_random_masks: int = 5
     seed: int = 0

@@ -43,6 +43,14 @@ def test_every_interval_gives_its_share(rng):
         assert part.loc[part["rank"] == 0, "activation"].tolist() in ([most], [])
 
 
+def test_a_unit_that_is_always_equally_active_has_examples_enough():
+    a = np.zeros((500, 2))
+    a[:300, 0], a[:25, 1] = 1.0, 1.0
+    examples = sample_activation_intervals(a, seed=0)
+    assert examples["unit"].value_counts().to_dict() == {0: 40, 1: 25}
+    assert examples.groupby("unit")["weight"].sum().tolist() == [300, 25]
+
+
 def test_the_weights_undo_the_sampling(rng):
     a = rng.exponential(size=(4000, 1))
     above = a[a >= 0.1 * a.max()].mean()
@@ -54,15 +62,23 @@ def test_the_weights_undo_the_sampling(rng):
     assert part["activation"].mean() > 1.3 * above
 
 
-def test_a_text_gives_its_strongest_token_alone(rng):
-    a, text = rng.random((60, 3)), np.repeat(np.arange(12), 5)
-    for examples in (
-        sample_activation_intervals(a, text_index=text, seed=0),
-        top_examples(a, text_index=text, k=6),
-    ):
-        for unit, part in examples.groupby("unit"):
-            assert len(np.unique(text[part["row"]])) == len(part)
-            assert np.allclose(part["activation"], a[:, unit].reshape(12, 5).max(axis=1)[text[part["row"]]])
+def test_a_text_gives_one_example(rng):
+    a, text = rng.random((300, 3)), np.repeat(np.arange(60), 5)
+    examples = sample_activation_intervals(a, text_index=text, seed=0)
+    for unit, part in examples.groupby("unit"):
+        assert len(np.unique(text[part["row"]])) == len(part)
+        assert np.allclose(part["activation"], a[part["row"], unit])
+        assert part["interval"].value_counts().max() <= 8
+    best = top_examples(a, text_index=text, k=6)
+    for unit, part in best.groupby("unit"):
+        assert len(np.unique(text[part["row"]])) == len(part)
+        assert np.allclose(part["activation"], a[:, unit].reshape(60, 5).max(axis=1)[text[part["row"]]])
+
+
+def test_a_weaker_concept_of_the_same_texts_is_sampled():
+    a = np.tile([1.0, 0.9, 0.0], 100)[:, None]
+    rows = sample_activation_intervals(a, text_index=np.repeat(np.arange(100), 3), seed=0)["row"].to_numpy()
+    assert 0.3 < (rows % 3 == 1).mean() < 0.7
 
 
 def test_units_that_are_off_have_no_examples():

@@ -21,7 +21,7 @@ from interp.plot import render_report
 from interp.sae.config import topk_config
 from interp.sae.topk import TopKSAE
 from interp.store import Store
-from interp.testing import tiny_model
+from interp.testing import planted_layer, tiny_model
 
 WORDS = ["Paris", "London", "Berlin", "is", "in", "the", "city", "of", "France", "and", "to", "from"]
 CONFIG = StudyConfig(
@@ -181,6 +181,19 @@ def test_units_that_do_not_exist_are_refused(small, wrong):
         audit_neurons(small.model, small.texts[:2], neurons=wrong)
     with pytest.raises(InvalidInput):
         audit_latents(small.model, small.sae, small.texts[:2], latents=[99])
+
+
+def test_heads_of_known_roles_are_told_apart():
+    planted = planted_layer()
+    tokenizer = planted.model.tokenizer
+    texts = [tokenizer.decode(row[1:]) for row in planted.rows(200, seed=0)]
+    table = audit_heads(planted.model, texts, config=AuditConfig(n_boot=0)).table.set_index("unit")
+    of_one = ["L0H0", "L1H0", "L1H1", "L1H2"]  # previous token, induction, duplicate, first content token
+    assert (table.loc[of_one, "verdict"] == "monosemantic").all()
+    assert (table.loc[of_one, "reason"].str.contains("relation")).all()
+    assert (table.loc[of_one, "n_relations"] < 1.4).all()
+    assert table.loc["L1H3", "verdict"] == "polysemantic"  # induction after some words, the token before after others
+    assert table.loc["L1H3", "n_relations"] > 2
 
 
 def test_heads_are_audited_alone(small):
