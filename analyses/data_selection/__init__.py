@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from analyses.data_selection.coded_pool import CodedPool, pool_of
     from analyses.data_selection.encoding import Encoding, encode_pool
     from analyses.data_selection.reading import read_samples
+    from analyses.data_selection.relevance import mona_scores, score, score_each
     from analyses.data_selection.samples import Sample, Samples
 
 _HOME = {
@@ -20,8 +21,11 @@ _HOME = {
     "Sample": "analyses.data_selection.samples",
     "Samples": "analyses.data_selection.samples",
     "encode_pool": "analyses.data_selection.encoding",
+    "mona_scores": "analyses.data_selection.relevance",
     "pool_of": "analyses.data_selection.coded_pool",
     "read_samples": "analyses.data_selection.reading",
+    "score": "analyses.data_selection.relevance",
+    "score_each": "analyses.data_selection.relevance",
 }
 
 __all__ = [
@@ -30,8 +34,11 @@ __all__ = [
     "Sample",
     "Samples",
     "encode_pool",
+    "mona_scores",
     "pool_of",
     "read_samples",
+    "score",
+    "score_each",
 ]
 
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from interp.errors import InvalidInput
 
 ROW_COLUMNS = ("id", "source", "number", "n_tokens", "truncated", "mass", "dropped", "n_features")
-Part = tuple[slice, sparse.csr_matrix]
+Part = tuple[slice, Any]  # scipy's annotations of CSR do not know that it has a shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,190 @@
+"""How relevant each sample of a pool is to a task, from pooled codes.
+
+`mona_scores` is the published score: the generalized Jaccard similarity of a sample's code with the mean code of the
+target (Ma et al. 2025, eqs. 7 to 9). A long sample has a smooth code, as has the mean of many targets, so that score
+prefers long samples whatever they say; `score` takes off the similarity with the mean code of the pool, or with
+random targets of the same size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.stats import rankdata
+
+from analyses.data_selection.coded_pool import CodedPool, pool_of
+from analyses.data_selection.random_targets import chance_similarity
+from interp.errors import InvalidInput
+from interp.stats import generalized_jaccard, jaccard_bounds, min_sums
+
+METHODS = ("background", "matched", "mona", "cosine")
+
+
+def mona_scores(pool: Any, target: Any) -> np.ndarray:
+    """Return J(z_i, t), t the mean code of the target, for each sample: float64 [sample]; exactly as published.
+
+    Args:
+        pool: codes [sample, feature]: CSR, Latents or a CodedPool.
+        target: codes of the target examples [example, feature] (averaged), or one prototype [feature].
+
+    Raises:
+        InvalidInput: widths that differ, negative codes, or a pool whose rows were cut (see `score`).
+    """
+    coded = as_pool(pool)
+    if coded.is_cut:
+        raise InvalidInput("entries of this pool were dropped (top=...), so scores have bounds: use score().")
+    prototype = prototype_of(target, coded.n_features)
+    return np.concatenate([generalized_jaccard(codes, prototype) for _, codes in coded.parts()])
+
+
+def score(pool: Any, target: Any, *, method: str = "background", background: Any = None, seed: int = 0) -> pd.DataFrame:
+    """Score every sample of a pool against a target.
+
+    Args:
+        pool, target: see `mona_scores`; rows of the pool may be cut.
+        method: "background", J(z, t) - J(z, b) with b the mean code of the pool; "matched", (J(z, t) - mean) / sd
+            over 32 random targets b with as many tokens; "mona", J(z, t); or "cosine".
+        background: [feature] or codes of samples: another b for "background".
+        seed: of the random targets.
+
+    Returns:
+        One row a sample, in the order of the pool: id, source, score, raw (J(z, t), or the cosine), background
+        (J(z, b), or its mean over random targets; `null_sd` is its sd), lower and upper (bounds of `score`; equal where
+        nothing was dropped), rank (1 is best, equal scores in the order of the pool), percentile, n_tokens,
+        n_features, method.
+
+    Raises:
+        InvalidInput: an unknown method, widths that differ, negative codes, or "cosine" on rows that were cut.
+    """
+    if method not in METHODS:
+        raise InvalidInput(f"method is one of {', '.join(METHODS)}, not {method!r}.")
+    coded = as_pool(pool)
+    prototype = prototype_of(target, coded.n_features)
+    other = coded.mean if background is None else prototype_of(background, coded.n_features)
+    null_sd = base = np.full(len(coded), np.nan)
+    if method == "cosine":
+        low = high = raw = _cosines(coded, prototype)
+    elif method == "matched":
+        base, null_sd = chance_similarity(coded, _n_tokens(target), seed=seed)
+        raw = mona_scores(coded, prototype)
+        low = high = np.divide(raw - base, null_sd, out=np.zeros(len(raw)), where=null_sd > 0)
+    else:
+        raw, raw_high, base, base_high = _intervals(coded, prototype, other)
+        low, high = (raw, raw_high) if method == "mona" else (raw - base_high, raw_high - base)
+    whole = ~(coded.rows["dropped"].to_numpy() > 0)
+    # of a row that was cut the lower bound is what it is ranked by: nothing is claimed that was not seen
+    columns: dict[str, Any] = {
+        "id": coded.rows["id"], "source": coded.rows["source"], "score": low, "raw": raw, "background": base,
+        "null_sd": null_sd, "lower": low, "upper": np.where(whole, low, high), "n_tokens": coded.rows["n_tokens"],
+        "n_features": coded.rows["n_features"], "method": method,
+    }  # fmt: skip
+    return ranked(pd.DataFrame(columns))
+
+
+def score_each(pool: Any, targets: Any, *, background: bool = True) -> np.ndarray:
+    """Return the score of each sample with each target example, float64 [sample, example]: for round-robin picking.
+
+    Args:
+        pool: see `mona_scores`, with whole rows.
+        targets: codes of the examples, CSR [example, feature] or a CodedPool.
+        background: take off J with the mean code of the pool.
+
+    Raises:
+        InvalidInput: as `mona_scores`.
+    """
+    coded = as_pool(pool)
+    if coded.is_cut:
+        raise InvalidInput("entries of this pool were dropped (top=...); code it whole to score it with each example.")
+    examples: Any = _codes(targets, coded.n_features)
+    used = np.unique(examples.indices)  # J needs a row's mass and the columns that some example has, no others
+    narrow = examples[:, used].toarray()
+    out = np.empty((len(coded), examples.shape[0]))
+    mass, mean = coded.rows["mass"].to_numpy(), coded.mean
+    for rows, codes in coded.parts():
+        columns: Any = codes
+        out[rows] = generalized_jaccard(sparse.csr_matrix(columns[:, used]), narrow, mass=mass[rows])
+        if background:
+            out[rows] -= generalized_jaccard(codes, mean)[:, None]
+    return out
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with rank and percentile after its score; equal scores in the order of the rows."""
+    values = table["score"].to_numpy()
+    order = np.argsort(-np.where(np.isnan(values), -np.inf, values), kind="stable")
+    rank = np.empty(len(values), dtype=np.int64)
+    rank[order] = np.arange(1, len(values) + 1)
+    percentile = 100 * (1 - (rankdata(rank) - 0.5) / max(1, len(rank)))
+    return table.assign(rank=rank, percentile=percentile)
+
+
+def as_pool(pool: Any) -> CodedPool:
+    """Return a CodedPool of whatever holds codes."""
+    return pool if isinstance(pool, CodedPool) else pool_of(pool)
+
+
+def prototype_of(target: Any, n_features: int) -> np.ndarray:
+    """Return the mean code of target examples, float64 [feature], or the prototype that was given.
+
+    Raises:
+        InvalidInput: another width, no example, or no active feature at all.
+    """
+    if isinstance(target, CodedPool):
+        found = target.mean
+    elif isinstance(target, np.ndarray) and target.ndim == 1:
+        found = target.astype(np.float64)
+    else:
+        found = np.asarray(_codes(target, n_features).mean(axis=0, dtype=np.float64)).ravel()
+    if found.shape != (n_features,):
+        raise InvalidInput(f"the target has {len(found)} features and the pool {n_features}; code both the same way.")
+    if not found.any():
+        raise InvalidInput("no feature is active in the target, so nothing is like it.")
+    return found
+
+
+def _n_tokens(target: Any) -> int:
+    if isinstance(target, np.ndarray) and target.ndim == 1:
+        raise InvalidInput("how many tokens are behind a prototype is not known; give the codes of the examples.")
+    return int(as_pool(target).rows["n_tokens"].sum())
+
+
+def _codes(target: Any, n_features: int) -> Any:
+    codes: Any = as_pool(target).matrix()
+    if codes.shape[1] != n_features:
+        raise InvalidInput(
+            f"the target has {codes.shape[1]} features and the pool {n_features}; code both the same way."
+        )
+    if not codes.shape[0]:
+        raise InvalidInput("the target has no examples.")
+    return codes
+
+
+def _intervals(coded: CodedPool, *prototypes: np.ndarray) -> Iterator[np.ndarray]:
+    """Return the least and the greatest J of each row with each prototype: low, high, low, high, ... each [row]."""
+    stacked = np.array(prototypes)
+    out = np.empty((2 * len(prototypes), len(coded)))
+    mass, dropped = (coded.rows[name].to_numpy() for name in ("mass", "dropped"))
+    for rows, codes in coded.parts():
+        sums, own = min_sums(codes, stacked)
+        whole = np.where(dropped[rows] > 0, mass[rows], own)  # the sum of the very numbers that are compared
+        on = sparse.csr_matrix((np.ones(codes.nnz), codes.indices, codes.indptr), shape=codes.shape)
+        for i, prototype in enumerate(prototypes):
+            outside = prototype.sum() - np.asarray(on @ prototype)
+            out[2 * i : 2 * i + 2, rows] = jaccard_bounds(sums[:, i], whole, dropped[rows], prototype, outside)
+    return iter(out)
+
+
+def _cosines(coded: CodedPool, prototype: np.ndarray) -> np.ndarray:
+    if coded.is_cut:
+        raise InvalidInput("entries of this pool were dropped (top=...); code it whole for the cosine.")
+    out = np.empty(len(coded))
+    for rows, codes in coded.parts():
+        squares = sparse.csr_matrix((codes.data.astype(np.float64) ** 2, codes.indices, codes.indptr), codes.shape)
+        length = np.sqrt(np.asarray(squares.sum(axis=1)).ravel())
+        scale = length * np.linalg.norm(prototype)
+        out[rows] = np.divide(np.asarray(codes @ prototype), scale, out=np.zeros(len(length)), where=scale > 0)
+    return out
