@@ -53,9 +53,10 @@ def relation_mass(mass: np.ndarray, codes: np.ndarray) -> np.ndarray:
         mass: [..., source_pos]. codes: uint8, as mass; `NONE` is left out.
     """
     flat_codes, flat = codes.reshape(-1, codes.shape[-1]), mass.reshape(-1, mass.shape[-1])
-    bins = np.arange(len(flat))[:, None] * 256 + flat_codes
-    counts = np.bincount(bins.ravel(), weights=flat.ravel().astype(np.float64), minlength=len(flat) * 256)
-    return counts.reshape(*mass.shape[:-1], 256)[..., : len(RELATIONS)]
+    k = len(RELATIONS) + 1  # the last bin takes what is left out
+    bins = np.arange(len(flat))[:, None] * k + np.minimum(flat_codes, k - 1)
+    counts = np.bincount(bins.ravel(), weights=flat.ravel(), minlength=len(flat) * k)
+    return counts.reshape(*mass.shape[:-1], k)[..., :-1]
 
 
 def shares(mass: np.ndarray, *, with_bos: bool = True) -> np.ndarray:

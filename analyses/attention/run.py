@@ -34,7 +34,7 @@ __all__ = ["attention_study", "figures", "headline", "run", "section"]
 CODE_VERSION = "1"
 VIEW = "analyses.attention.view:plot"
 TRAINED, RANDOM = "trained", "random weights"
-N_TEXTS, N_REPEATS, LENGTH = 240, 24, 64
+N_TEXTS, N_REPEATS, LENGTH = 220, 24, 64
 CONTROL_SAE = "atlas-random/z.2"
 NOTES = (
     "Attribution is of the pre-activation of a latent; what TopK does afterwards is a competition among latents.",
@@ -77,7 +77,7 @@ def attention_study(
     twin: Model | None = None,
     control: dict[int, SAE] | None = None,
     rows: TokenRows | None = None,
-    n_positions: int = 160,
+    n_positions: int = 128,
     store: Any = None,
 ) -> Result:
     """Return what the attention layers move and why: heads, families of latents, and the circuit of a task.
@@ -173,7 +173,7 @@ def _tables(units: dict[str, Callable[[], dict[str, pd.DataFrame]]], store: Any,
 
 
 def _heads(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:
-    pairs = indirect_object_pairs(24, seed=seed) if is_atlas(model) else None
+    pairs = indirect_object_pairs(16, seed=seed) if is_atlas(model) else None
     return head_scores(model, seed=seed, twin=twin, pairs=pairs, length=LENGTH, n_tokens=128)
 
 
