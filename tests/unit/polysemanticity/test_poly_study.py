@@ -186,7 +186,7 @@ def test_units_that_do_not_exist_are_refused(small, wrong):
 def test_heads_of_known_roles_are_told_apart():
     planted = planted_layer()
     tokenizer = planted.model.tokenizer
-    texts = [tokenizer.decode(row[1:]) for row in planted.rows(600, seed=0)]
+    texts = [tokenizer.decode(row[1:]) for row in planted.rows(400, seed=0)]
     table = audit_heads(planted.model, texts, config=AuditConfig(n_boot=0)).table.set_index("unit")
     of_one = ["L0H0", "L1H0", "L1H1", "L1H2"]  # previous token, induction, duplicate, first content token
     assert (table.loc[of_one, "verdict"] == "monosemantic").all()
