@@ -149,7 +149,7 @@ def prototype_of(target: Any, n_features: int) -> np.ndarray:
 def _n_tokens(target: Any) -> int:
     if isinstance(target, np.ndarray) and target.ndim == 1:
         raise InvalidInput("how many tokens are behind a prototype is not known; give the codes of the examples.")
-    return int(as_pool(target).rows["n_tokens"].sum())
+    return int(as_pool(target).rows["n_tokens"].to_numpy().sum())
 
 
 def _codes(target: Any, n_features: int) -> Any:
