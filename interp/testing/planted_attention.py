@@ -277,7 +277,8 @@ def _sae(model: Model) -> tuple[SAE, pd.DataFrame]:
         rows.append((5, f"topic {topic}", "long-range context"))
     n_real = len(rows)
     rows += [(-1, "", "no-DFA")] * N_EXTRA + [(-1, "", "dead")] * N_EXTRA
-    W_dec = torch.stack([*directions, *_unused(2 * N_EXTRA)])
+    unused = torch.eye(D_MODEL)[D_HEAD - 2 * N_EXTRA : D_HEAD]  # dimensions of a value that nothing writes to
+    W_dec = torch.stack([*directions, *unused])
     W_enc, b_enc = W_dec.T.clone(), torch.full((len(rows),), -_ON)
     b_enc[n_real - N_TOPICS : n_real] = -0.45 / len(_ALL[topic_of(_ALL) == 0]) ** 0.5
     W_enc[:, n_real:] = 0.0
@@ -297,8 +298,3 @@ def _direction(head: int, words: np.ndarray) -> torch.Tensor:
     row = torch.zeros(D_MODEL)
     row[head * D_HEAD + words] = float(len(words) ** -0.5)
     return row
-
-
-def _unused(n: int) -> list[torch.Tensor]:
-    """Return unit vectors in dimensions of head values that nothing writes to."""
-    return [torch.eye(D_MODEL)[D_HEAD - 1 - i] for i in range(n)]
