@@ -61,10 +61,10 @@ def dashboard(
     from interp.models import load_model
     from interp.sae import load_sae
 
-    chosen = parse_latents(latents)
     if not out.parent.is_dir():
         raise InvalidInput(f"there is no folder {out.parent} for {out.name}; make it, or choose another.")
     loaded_sae = load_sae(sae)
+    chosen = parse_latents(latents, loaded_sae.config.d_sae)
     source = model if model is not None else loaded_sae.config.model_name
     if source is None:
         raise InvalidInput("the SAE does not say of which model it is; give --model.")
@@ -75,12 +75,13 @@ def dashboard(
         allow_mismatch=allow_mismatch, title=f"Latents of {sae}", **_of_attention(loaded_sae, loaded),
     )  # fmt: skip
     save_dashboard(page, out)
-    n = len(set(chosen))
+    n = len(chosen)
     say(f"{out}: {n} latents, {len(page.encode()) / 1000:,.0f} kB of the {page_budget(n) / 1000:,.0f} kB it may take")
 
 
-def parse_latents(text: str) -> list[int]:
-    """Return the numbers of "1,2,10-19". Raises InvalidInput for anything else."""
+def parse_latents(text: str, d_sae: int) -> list[int]:
+    """Return the latents of "1,2,10-19". Raises InvalidInput for anything else, or one that the SAE has not."""
+    from analyses.dashboards.collect import checked_latents
     from interp.errors import InvalidInput
 
     found: list[int] = []
@@ -88,10 +89,11 @@ def parse_latents(text: str) -> list[int]:
         first, dash, last = word.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InvalidInput(f"--latents {text}: {word.strip()!r} is no latent; expected numbers such as 1,2,10-19.")
+        checked_latents([int(last or first)], d_sae)  # before a range is written out
         found += range(int(first), int(last or first) + 1)
     if not found:
         raise InvalidInput(f"--latents {text} has no latent in it; a range goes upwards, such as 10-19.")
-    return found
+    return checked_latents(found, d_sae)
 
 
 def _of_attention(sae: SAE, model: Model) -> dict[str, Any]:

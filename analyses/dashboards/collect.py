@@ -30,13 +30,16 @@ from analyses.dashboards.sources import Source, event_sources
 from analyses.dashboards.visible import token_texts
 from analyses.dashboards.writes import Neurons, RandomLogits, logit_weights, neurons_before, random_logits
 from interp.errors import InvalidInput
+from interp.provenance import provenance
 from interp.sae.density import DENSE
+from interp.store import make_key, sha256_array
 from interp.tokens import Encoded
 
 if TYPE_CHECKING:
     from interp.models import Model
     from interp.sae import SAE
 
+CODE_VERSION = "1"
 N_INTERVALS, PER_INTERVAL, N_TOP, N_NEAR, N_TOKENS, N_LOGITS = 10, 8, 8, 5, 6, 8
 _ROWS = 1024  # tokens that are encoded at once
 
@@ -85,6 +88,7 @@ class DashboardData:
     random_cosines: dict[str, float]
     """Median of the largest cosine of random directions: latents, neurons."""
     notes: tuple[str, ...]
+    provenance: dict[str, Any]
 
 
 def dashboard_data(
@@ -131,6 +135,7 @@ def dashboard_data(
         random_logits=random_logits(model, written, sae.W_dec.shape[1], seed=seed),
         random_cosines=_random_cosines(sae, neurons),
         notes=notes,
+        provenance=_provenance(model, sae, chosen, encoded, fit.site, seed),
     )
 
 
@@ -240,8 +245,14 @@ def _about(model: Model, sae: SAE, site: str, encoded: Encoded, matrix: sparse.c
         "tokens": n,
         "texts cut": int((encoded.truncated > 0).sum()),
         "seed": seed,
-        "model fingerprint": model.fingerprint[:16],
     }
+
+
+def _provenance(model: Model, sae: SAE, chosen: list[int], encoded: Encoded, site: str, seed: int) -> dict[str, Any]:
+    config = {"sae": sae.config.to_dict(), "latents": chosen, "site": site, "seed": seed}
+    weights = {name: sha256_array(w.cpu().numpy()) for name, w in sae.weights().items()}
+    inputs = {"model": model.fingerprint, "token ids": sha256_array(encoded.ids), **weights}
+    return provenance(make_key(config, inputs, code_version=CODE_VERSION), seed=seed)
 
 
 def _random_cosines(sae: SAE, neurons: Neurons | None) -> dict[str, float]:

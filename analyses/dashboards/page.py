@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
 from importlib.resources import files
@@ -118,6 +119,7 @@ def _fill(
         pairs=lambda panel: zip(panel.top.itertuples(), panel.bottom.itertuples(), strict=True),
         log_histogram=log_histogram,
         strongest_token=lambda part: _token_at(data, part),
+        provenance=json.dumps(data.provenance, indent=1),
         style=Markup(_asset("page.css")),
     )
 

@@ -28,6 +28,7 @@ def test_help_has_examples(capsys):
     ("options", "says"),
     [
         (["atlas/resid_post.2", "--latents", "x"], "'x' is no latent"),
+        (["atlas/resid_post.2", "--latents", "2,5000"], "Nearest: 2047"),
         (["atlas/resid_post.9", "--latents", "1"], "atlas/resid_post."),
         (["atlas/resid_post.2", "--latents", "1", "--texts", "nowhere.txt"], "nowhere.txt"),
     ],
@@ -56,7 +57,7 @@ def test_an_interrupted_command_leaves_no_file(tmp_path, monkeypatch, capsys):
 
 
 def test_latents_are_numbers_and_ranges():
-    assert parse_latents("3, 1,10-12") == [3, 1, 10, 11, 12]
-    for wrong in ("", "1,", "-1", "1-", "a", "1.5", "5-3", "1--2"):
+    assert parse_latents("3, 1,10-12,3", 20) == [3, 1, 10, 11, 12]
+    for wrong in ("", "1,", "-1", "1-", "a", "1.5", "5-3", "1--2", "20", "0-99999999999999"):
         with pytest.raises(InvalidInput):
-            parse_latents(wrong)
+            parse_latents(wrong, 20)
