@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +46,12 @@ NOTES = (
 
 def run(job: Job) -> Result:
     """Run the study of a job, keeping finished units in its store."""
+    texts = job.texts  # refuse a file before anything heavy is loaded
     saes, control = job_saes(job)
-    return attention_study(job.model, saes, twin=job.twin, control=control, seed=job.config.seed, store=job.store)
+    rows = None if texts is None else default_rows(job.model, seed=job.config.seed, texts=texts)
+    return attention_study(
+        job.model, saes, twin=job.twin, control=control, rows=rows, seed=job.config.seed, store=job.store
+    )
 
 
 def job_saes(job: Job) -> tuple[dict[int, SAE], dict[int, SAE]]:
@@ -136,17 +141,16 @@ def is_atlas(model: Model) -> bool:
     return model.name.partition("@")[0] == "atlas" and model.weights == "trained"
 
 
-def default_rows(model: Model, *, seed: int) -> TokenRows:
-    """Return fresh texts of the bundled model and random repeats; of another model random repeats alone."""
+def default_rows(model: Model, *, seed: int, texts: Sequence[str] | None = None) -> TokenRows:
+    """Return texts (of the bundled model fresh ones) and random repeats; of another model random repeats alone."""
     repeats = random_repeats(model, N_REPEATS, length=LENGTH, seed=seed).repeated
-    if not is_atlas(model):
+    if texts is None and is_atlas(model):
+        from interp.atlas import facts
+
+        texts = [text.text for text in islice(facts().texts(seed + 1), N_TEXTS)]
+    if texts is None:
         return repeats
-    from itertools import islice
-
-    from interp.atlas import facts
-
-    texts = [text.text for text in islice(facts().texts(seed + 1), N_TEXTS)]
-    return joined(token_rows(model, texts, max_length=LENGTH), repeats)
+    return joined(token_rows(model, list(texts[:N_TEXTS]), max_length=LENGTH), repeats)
 
 
 _NAMES = {"circuit": ("circuit", "circuit_summary", "circuit_latents", "circuit_curve")}
