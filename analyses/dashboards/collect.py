@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 CODE_VERSION = "1"
 N_INTERVALS, PER_INTERVAL, N_TOP, N_NEAR, N_TOKENS, N_LOGITS = 10, 8, 8, 5, 6, 8
 _ROWS = 1024  # tokens that are encoded at once
+_AT_ONCE = 32  # latents whose logits are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +113,8 @@ def dashboard_data(
         raise InvalidInput("no texts were given; a latent is shown by the texts at which it is on.")
     fit = check_fit(model, sae, site=site, allow_mismatch=allow_mismatch)
     encoded = _encoded(model, sae, texts, bos)
+    if encoded.special.all():
+        raise InvalidInput("the rows hold nothing but BOS, EOS and padding, where no latent is read.")
     matrix = latent_matrix(model, sae, encoded, fit.site)
     text_index = np.repeat(np.arange(len(encoded)), encoded.lengths)
     written = fit.site_out or fit.site
@@ -195,7 +198,7 @@ def _latents(
 ) -> list[LatentData]:  # fmt: skip
     W, n = sae.W_dec.detach().double().cpu().numpy(), _n_ordinary(encoded)
     counts = np.bincount(encoded.ids, minlength=model.d_vocab)
-    logits = logit_weights(model, written, W[chosen])
+    logits = _logit_panels(model, written, W[chosen])
     together = coactive(matrix, np.array(chosen), n, N_NEAR)
     near = nearest_rows(W[chosen], W, N_NEAR + 1, "latent", two_sided=False)
     beside = _near_neurons(W[chosen], neurons)
@@ -206,11 +209,21 @@ def _latents(
             latent=latent, activity=activity(events, n), events=events, top=strongest(events, text_index, N_TOP),
             intervals=intervals(events, n_intervals=N_INTERVALS, per_interval=PER_INTERVAL, seed=[seed, latent]),
             decoder_norm=float(np.linalg.norm(W[latent])), tokens=token_table(events, encoded.ids, counts, N_TOKENS),
-            logits=None if logits is None else logit_panel(logits[j], N_LOGITS),
+            logits=logits[j],
             near_latents=near[j].query("latent != @latent").head(N_NEAR), coactive=together[j],
             near_neurons=beside[j],
         ))  # fmt: skip
     return found
+
+
+def _logit_panels(model: Model, site: str, directions: np.ndarray) -> list[LogitPanel | None]:
+    panels: list[LogitPanel | None] = []
+    for start in range(0, len(directions), _AT_ONCE):  # a vocabulary is large
+        found = logit_weights(model, site, directions[start : start + _AT_ONCE])
+        if found is None:
+            return [None] * len(directions)
+        panels += [logit_panel(row, N_LOGITS) for row in found]
+    return panels
 
 
 def _near_neurons(directions: np.ndarray, neurons: Neurons | None) -> list[pd.DataFrame | None]:

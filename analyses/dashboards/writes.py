@@ -65,11 +65,14 @@ def logit_weights(model: Model, site: str, directions: np.ndarray) -> np.ndarray
 def random_logits(model: Model, site: str, d: int, *, seed: int) -> RandomLogits | None:
     """Return the null of the largest logit weight: isotropic directions of length 1 at the same site."""
     directions = np.random.default_rng([seed, 7]).standard_normal((N_RANDOM, d))
-    logits = logit_weights(model, site, directions / np.linalg.norm(directions, axis=1, keepdims=True))
-    if logits is None:
-        return None
-    most = np.abs(logits).max(axis=1)
-    return RandomLogits(float(np.median(most)), float(np.quantile(most, 0.95)))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    most = []
+    for part in np.split(directions, 8):  # a vocabulary is large
+        logits = logit_weights(model, site, part)
+        if logits is None:
+            return None
+        most.append(np.abs(logits).max(axis=1))
+    return RandomLogits(float(np.median(np.concatenate(most))), float(np.quantile(np.concatenate(most), 0.95)))
 
 
 def neurons_before(model: Model, site: str) -> Neurons | None:

@@ -21,6 +21,7 @@ from analyses.dashboards.compute import (
 )
 from analyses.dashboards.writes import logit_weights, neurons_before, random_logits
 from interp.errors import InvalidInput, SaeMismatch
+from interp.sae import StandardSAE, topk_config
 from interp.stats.intervals import wilson_interval
 
 
@@ -234,6 +235,8 @@ def test_a_latent_is_an_integer(tiny, word_sae, latents):
 def test_no_texts_and_another_model_are_refused(tiny, word_sae, planted):
     with pytest.raises(InvalidInput, match="no texts"):
         dashboard_data(word_sae, [0], model=tiny, texts=[])
+    with pytest.raises(InvalidInput, match="nothing but BOS"):
+        dashboard_data(word_sae, [0], model=tiny, texts=[np.array([tiny.tokenizer.bos_token_id])])
     with pytest.raises(SaeMismatch):
         dashboard_data(planted.sae, [0], model=tiny, texts=TEXTS)
 
@@ -243,3 +246,20 @@ def test_ids_give_what_their_texts_give(tiny, word_sae, word_data):
     rows = [word_data.encoded.ids[a:b] for a, b in pairwise(starts)]
     found = dashboard_data(word_sae, [0], model=tiny, texts=rows).latents[0]
     assert np.array_equal(found.events.rows, word_data.latents[0].events.rows)
+
+
+def test_a_transcoder_is_shown_by_what_it_writes(tiny):
+    config = topk_config(
+        tiny.d_model, 5, k=1, site="resid_mid.0", model_name=tiny.name, model_fingerprint=tiny.fingerprint,
+        bos="always", apply_b_dec_to_input=False, decoder_norm="free", d_out=tiny.d_mlp, site_out="mlp_post.0",
+        skip_connection=False,
+    ).with_(architecture="standard", activation="relu", k=None)  # fmt: skip
+    rng = torch.Generator().manual_seed(0)
+    W_enc, W_dec = torch.randn(tiny.d_model, 5, generator=rng), torch.randn(5, tiny.d_mlp, generator=rng)
+    sae = StandardSAE(
+        config, {"W_enc": W_enc, "b_enc": torch.zeros(5), "W_dec": W_dec, "b_dec": torch.zeros(tiny.d_mlp)}
+    )
+    part = dashboard_data(sae, [2], model=tiny, texts=TEXTS[:5]).latents[0]
+    expected = logit_weights(tiny, "mlp_post.0", W_dec[2:3].numpy())[0]
+    assert part.logits.top["id"].tolist() == np.argsort(-expected, kind="stable")[:8].tolist()
+    assert part.near_neurons is None
