@@ -230,9 +230,9 @@ def methods(about: Mapping) -> list[str]:
         f"Of each unit up to {a['per_interval']} examples are drawn from each of {a['n_intervals']} equal intervals of "
         f"activation above {format_number(100 * a['floor'])} % of its largest, one a text; more, where those are fewer "
         "than 40. They are clustered in each view by average linkage, cut between their likeness to random tokens and "
-        "to their neighbours; a cluster counts from 5 % of the examples. Views: the token, the words before it (TF-IDF, "
-        "SVD), the residual stream after the first block, the next token; of heads also the token read from, and its "
-        "relation to the one written to.",
+        "to their neighbours; a cluster counts from 5 % of the examples. Views: the token, the words before it "
+        "(TF-IDF, SVD), the residual stream after the first block, the next token; of heads also the token read from, "
+        "and its relation to the one written to.",
         f"One concept: in some view a single cluster holds {format_number(100 * a['share_one'])} % of the examples. "
         "Several: no view says one, and in a view that knows likeness (words before, residual stream; of heads also "
         f"relation) two or more clusters hold {format_number(100 * a['share_several'])} % and are found again in the "
