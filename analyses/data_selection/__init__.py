@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analyses.data_selection.coded_pool import CodedPool, pool_of
+    from analyses.data_selection.contamination import decontaminate
+    from analyses.data_selection.duplicates import near_duplicates
     from analyses.data_selection.encoding import Encoding, encode_pool
+    from analyses.data_selection.picking import select
     from analyses.data_selection.reading import read_samples
     from analyses.data_selection.relevance import mona_scores, score, score_each
     from analyses.data_selection.samples import Sample, Samples
@@ -20,12 +23,15 @@ _HOME = {
     "Encoding": "analyses.data_selection.encoding",
     "Sample": "analyses.data_selection.samples",
     "Samples": "analyses.data_selection.samples",
+    "decontaminate": "analyses.data_selection.contamination",
     "encode_pool": "analyses.data_selection.encoding",
     "mona_scores": "analyses.data_selection.relevance",
+    "near_duplicates": "analyses.data_selection.duplicates",
     "pool_of": "analyses.data_selection.coded_pool",
     "read_samples": "analyses.data_selection.reading",
     "score": "analyses.data_selection.relevance",
     "score_each": "analyses.data_selection.relevance",
+    "select": "analyses.data_selection.picking",
 }
 
 __all__ = [
@@ -33,12 +39,15 @@ __all__ = [
     "Encoding",
     "Sample",
     "Samples",
+    "decontaminate",
     "encode_pool",
     "mona_scores",
+    "near_duplicates",
     "pool_of",
     "read_samples",
     "score",
     "score_each",
+    "select",
 ]
 
 
