@@ -17,6 +17,7 @@ from interp.stats.feature_columns import blocks, read_columns, standardise
 from interp.stats.moran_engines import EngineName, NumbaEngine, choose_engine
 from interp.stats.moran_graph import MoranGraph
 from interp.stats.pvalues import Alternative, check_alternative, permutation_p
+from interp.stats.recent import keep_recent
 from interp.stats.seeds import check_seed, permutation_indices
 from interp.stats.spatial_input import checked_pair
 from interp.stats.spatial_test import tails
@@ -76,6 +77,7 @@ class ResidualMoran:
     alternative: Alternative
 
 
+@keep_recent(6)
 def covariate_basis(Z: Any, n: int) -> np.ndarray:
     """Return an orthonormal basis of the constant and the columns of Z, float64 (place, rank + 1), the constant first.
 
@@ -201,6 +203,7 @@ def _codes(groups: Any, n: int) -> np.ndarray | None:
     return np.unique(labels.astype(str), return_inverse=True)[1]
 
 
+@keep_recent(2)
 def _basis_that_moves(Z: Any, n: int, codes: np.ndarray | None) -> np.ndarray:
     """Return the part of the basis that dealt residuals have to be projected off again.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from interp.errors import InvalidInput
+from interp.stats.recent import keep_recent
 
 _GLOBAL, _SUBSETS, _SIGNS = 0, 1, 2  # one stream for each kind of draw, so that no two kinds share their numbers
 
@@ -29,6 +30,7 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
+@keep_recent(4)
 def permutation_indices(
     n: int, count: int, *, seed: int, start: int = 0, groups: np.ndarray | None = None
 ) -> np.ndarray:
@@ -42,7 +44,7 @@ def permutation_indices(
         groups: shape (n,), integer codes; where given, each index stays among those of its group.
 
     Returns:
-        int32, shape (count, n); row p applied to values `x` is `x[row]`.
+        int32, shape (count, n), read-only; row p applied to values `x` is `x[row]`.
 
     Reference: Besag & Clifford 1989 (Monte Carlo tests); groups: restricted permutation, Good 2005 ch. 3.
     """
