@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,7 +26,7 @@ from analyses.polysemanticity.unit_audits import (
     audit_neurons,
     drawn_units,
 )
-from analyses.polysemanticity.unit_readings import TextTokens, read_latents, read_text_tokens
+from analyses.polysemanticity.unit_readings import TextTokens, read_latents, read_neurons, read_text_tokens
 from analyses.polysemanticity.view import figures, headline, section
 from interp.activations import texts_sha256
 from interp.result import Result
@@ -54,18 +53,18 @@ def run(job: Job) -> Result:
     config = StudyConfig(seed=job.config.seed, audit=AuditConfig(n_boot=10, seed=job.config.seed))
     found = _texts_of(job, config)
     if found is None:
-        reason = "no texts to read: a model of your own needs texts, one a line"
+        reason = "no texts to read: a model of your own needs --texts, a file with one a line"
         table = pd.DataFrame({"unit": ["all"], "verdict": ["not tested"], "n": [0], "status": [reason]})
         return Result("polysemanticity", table, {}, {"skipped": reason, "seed": config.seed}, _VIEW, (reason,))
+    sae, twin_sae = (job.sae, job.twin_sae) if job.has_sae else (None, None)
     return polysemanticity_study(
-        job.model, job.sae, found[0], labels=found[1], twin=job.twin, twin_sae=job.twin_sae, config=config,
-        store=job.store,
-    )  # fmt: skip
+        job.model, sae, found[0], labels=found[1], twin=job.twin, twin_sae=twin_sae, config=config, store=job.store
+    )
 
 
 def polysemanticity_study(
     model: Model,
-    sae: SAE,
+    sae: SAE | None,
     texts: Texts,
     *,
     labels: Sequence[str] | None = None,
@@ -77,6 +76,7 @@ def polysemanticity_study(
     """Audit neurons, heads and latents of a model, beside a random-weights twin and random directions.
 
     Args:
+        sae: None: neurons and heads alone, and the power of the audit from neurons.
         texts: the first `config.n_texts` are audited on; later ones are left for the masks.
         labels: domain of each text; without them no masks are tried.
         twin: the random-weights model; loaded from the model's name if None.
@@ -96,7 +96,7 @@ def polysemanticity_study(
         tuple(
             condition_of(table, which) if "verdict" in table else table.assign(condition=which) for table in found[unit]
         )
-        for unit, (_, which) in _AUDITS.items()
+        for unit, (_, which) in study.audits.items()
     ]
     verdicts = pd.concat([pair[0] for pair in audits], ignore_index=True)
     tables = {
@@ -106,7 +106,7 @@ def polysemanticity_study(
     }
     if labels is not None:
         for i, name in enumerate(("masks", "specificity")):
-            both = [found[unit][i].assign(units=unit.partition("-")[2]) for unit in _MASKS]
+            both = [found[unit][i].assign(units=unit.partition("-")[2]) for unit in study.masks]
             tables[name] = pd.concat(both, ignore_index=True)
     return Result("polysemanticity", verdicts, tables, study.about(), _VIEW)
 
@@ -117,6 +117,14 @@ class _Study:
     def __init__(self, model, sae, texts: Texts, labels, twin, twin_sae, config: StudyConfig) -> None:
         self.model, self.sae, self.texts, self.labels, self.config = model, sae, list(texts), labels, config
         self.given_twin, self.twin_sae = twin, twin_sae if twin_sae is not None else sae
+
+    @cached_property
+    def audits(self) -> dict[str, tuple[str, str]]:
+        return {unit: what for unit, what in _AUDITS.items() if what[0] != "latents" or self.sae is not None}
+
+    @cached_property
+    def masks(self) -> tuple[str, ...]:
+        return () if self.labels is None else _MASKS if self.sae is not None else _MASKS[:1]
 
     @cached_property
     def twin(self) -> Model:
@@ -134,7 +142,7 @@ class _Study:
 
     def units(self, store: Store | None) -> dict[str, tuple[pd.DataFrame, ...]]:
         """Return the tables of every unit, computed or loaded."""
-        names = [*_AUDITS, "power", *(_MASKS if self.labels is not None else ())]
+        names = [*self.audits, "power", *self.masks]
         if store is None:
             return {unit: self.compute(unit) for unit in names}
         options: dict[str, Any] = {"store": store, "name_of": _files, "key_of": lambda _: self.key}
@@ -165,8 +173,12 @@ class _Study:
 
     def _power(self) -> tuple[pd.DataFrame, ...]:
         c = self.config
-        numbers = drawn_units(None, 1, self.sae.config.d_sae, c.n_units, c.audit.seed)[:, 1]  # those of the audit
-        values = read_latents(self.model, self.sae, self.read, numbers)
+        if self.sae is None:
+            neurons = drawn_units(None, 1, self.model.d_mlp, c.n_units, c.audit.seed)[:, 1]
+            values, _ = read_neurons(self.model, self.read, {self.model.n_layers // 2: neurons}, seed=c.audit.seed)
+        else:
+            latents = drawn_units(None, 1, self.sae.config.d_sae, c.n_units, c.audit.seed)[:, 1]  # those of the audit
+            values = read_latents(self.model, self.sae, self.read, latents)
         return (
             audit_sensitivity(
                 values, self.seen.views, text_index=self.seen.text_index, n_mixtures=c.n_mixtures, decisive=DECISIVE,
@@ -206,8 +218,8 @@ class _Study:
 
         return {
             "analysis": "polysemanticity", "code_version": CODE_VERSION, "model": self.model.name,
-            "site": str(self.sae.config.site), "config": self.config.to_dict(), "inputs": self.inputs,
-            "seed": self.config.seed, "n_texts": len(self.read), "n_tokens": int(_n_tokens(self.model, self.read)),
+            "site": None if self.sae is None else str(self.sae.config.site), "config": self.config.to_dict(),
+            "inputs": self.inputs, "seed": self.config.seed, "n_texts": len(self.read), "n_tokens": int(_n_tokens(self.model, self.read)),
             "twin_sae_is_own": self.twin_sae is not self.sae, "versions": versions(),
         }  # fmt: skip
 
@@ -230,10 +242,8 @@ def _first_of_each(labels: Sequence[str], start: int, n: int) -> list[int]:
 
 def _texts_of(job: Job, config: StudyConfig) -> tuple[list[str], list[str] | None] | None:
     """Return texts and their domains: of the bundled model's corpus, or from the file that the job names."""
-    given = getattr(job.config, "texts", None)
-    if given is not None:
-        lines = [line for line in Path(given).read_text(encoding="utf-8").splitlines() if line.strip()]
-        return lines[: config.n_texts], None
+    if job.texts is not None:
+        return job.texts[: config.n_texts], None
     if job.config.model.partition("@")[0] != "atlas":
         return None
     from interp.atlas import facts
@@ -249,6 +259,8 @@ def _n_tokens(model: Model, texts: Texts) -> int:
     return int((~encode(model, texts, max_length=model.n_ctx).special).sum())
 
 
-def _fingerprint(sae: SAE) -> str:
+def _fingerprint(sae: SAE | None) -> str:
+    if sae is None:
+        return "none"
     weights: Mapping[str, str] = {name: sha256_array(w.detach().cpu().numpy()) for name, w in sae.weights().items()}
     return str(make_key(sae.config.to_dict(), weights, code_version="1"))

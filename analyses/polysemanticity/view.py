@@ -35,7 +35,7 @@ _CAPTIONS = {
     ),
     "power": (
         "Curves of the rate at which planted mixtures are called polysemantic, by strength of the weaker concepts.",
-        "What the audit would see: latents of one concept, mixed so that the number of concepts is known. One concept "
+        "What the audit would see: units of one concept, mixed so that the number of concepts is known. One concept "
         "is the rate of false alarms.",
         "power",
     ),
@@ -221,10 +221,11 @@ def methods(about: Mapping) -> list[str]:
         return [str(about["skipped"])]
     c = about["config"]
     a = c["audit"]
-    twin = "an SAE trained on it" if about["twin_sae_is_own"] else "the same SAE"
+    twin = " (read by an SAE trained on it)" if about["twin_sae_is_own"] else " (read by the same SAE)"
+    latents = "" if about["site"] is None else f", {c['n_units']} latents at {about['site']}"
     return [
-        f"A sample (seed {c['seed']}): {c['n_units']} neurons of all layers, all heads, {c['n_units']} latents at "
-        f"{about['site']}; {c['n_controls']} each of the twin (read by {twin}) and of random directions. Read on "
+        f"A sample (seed {c['seed']}): {c['n_units']} neurons of all layers, all heads{latents}; {c['n_controls']} "
+        f"each of the twin{twin if latents else ''} and of random directions. Read on "
         f"{about['n_texts']:,} texts ({about['n_tokens']:,} tokens). Of a neuron the side, up or down, that carries "
         "more is judged; a head at a token is what it moves most above even attention.",
         f"Of each unit up to {a['per_interval']} examples are drawn from each of {a['n_intervals']} equal intervals of "

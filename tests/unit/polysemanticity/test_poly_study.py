@@ -145,7 +145,7 @@ def test_the_report_can_be_written(studied):
 
 
 def test_a_model_without_texts_is_left_out_and_says_so(tmp_path):
-    result = run(SimpleNamespace(config=SimpleNamespace(model="other", seed=0), store=None))  # type: ignore[arg-type]
+    result = run(SimpleNamespace(config=SimpleNamespace(model="other", seed=0), texts=None, store=None))  # type: ignore[arg-type]
     assert "no texts" in result.table["status"][0]
     assert figures(result) == {}
     assert "Left out" in headline(result).text
@@ -154,11 +154,17 @@ def test_a_model_without_texts_is_left_out_and_says_so(tmp_path):
         plot(result)
 
 
-def test_a_run_may_name_a_file_of_texts(small, tmp_path):
-    (tmp_path / "texts.txt").write_text("\n".join(small.texts[:40]))
-    config = SimpleNamespace(model="other", seed=0, texts=tmp_path / "texts.txt")
-    found = study_run._texts_of(SimpleNamespace(config=config), CONFIG)  # type: ignore[arg-type]
-    assert found == (small.texts[:40], None)
+def test_a_run_on_texts_of_ones_own_has_no_labels(small):
+    job = SimpleNamespace(config=SimpleNamespace(model="other", seed=0), texts=small.texts[:40])
+    assert study_run._texts_of(job, CONFIG) == (small.texts[:40], None)  # type: ignore[arg-type]
+
+
+def test_without_an_sae_neurons_and_heads_are_audited(small):
+    result = polysemanticity_study(small.model, None, small.texts, twin=small.twin, config=CONFIG)
+    assert set(result.table["kind"]) == {"neuron", "head"}
+    assert len(result.tables["power"])
+    page = render_report("tiny", [section(result, figures(result))], result.provenance)
+    assert "latents at" not in page
 
 
 def test_shares_are_compared_with_the_trained_model():
