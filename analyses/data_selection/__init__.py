@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from analyses.data_selection.encoding import Encoding, encode_pool
     from analyses.data_selection.picking import select
     from analyses.data_selection.reading import read_samples
+    from analyses.data_selection.reasons import explain
     from analyses.data_selection.relevance import mona_scores, score, score_each
     from analyses.data_selection.samples import Sample, Samples
 
@@ -25,6 +26,7 @@ _HOME = {
     "Samples": "analyses.data_selection.samples",
     "decontaminate": "analyses.data_selection.contamination",
     "encode_pool": "analyses.data_selection.encoding",
+    "explain": "analyses.data_selection.reasons",
     "mona_scores": "analyses.data_selection.relevance",
     "near_duplicates": "analyses.data_selection.duplicates",
     "pool_of": "analyses.data_selection.coded_pool",
@@ -41,6 +43,7 @@ __all__ = [
     "Samples",
     "decontaminate",
     "encode_pool",
+    "explain",
     "mona_scores",
     "near_duplicates",
     "pool_of",

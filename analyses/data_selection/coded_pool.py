@@ -95,7 +95,7 @@ def pool_of(codes: Any, *, n_tokens: Any = None, ids: Sequence[str] | None = Non
         codes = codes.matrix
     if not sparse.issparse(codes):
         raise InvalidInput(f"codes are a CSR matrix [sample, feature] or Latents, not {type(codes).__name__}.")
-    matrix: Any = sparse.csr_matrix(codes, dtype=np.float32)
+    matrix: Any = sparse.csr_matrix(codes, dtype=np.float32, copy=True)
     matrix.sum_duplicates()
     n = matrix.shape[0]
     names = [f"row:{i}" for i in range(n)] if ids is None else list(ids)

@@ -138,7 +138,8 @@ def prototype_of(target: Any, n_features: int) -> np.ndarray:
     elif isinstance(target, np.ndarray) and target.ndim == 1:
         found = target.astype(np.float64)
     else:
-        found = np.asarray(_codes(target, n_features).mean(axis=0, dtype=np.float64)).ravel()
+        codes = _codes(target, n_features)
+        found = np.asarray(codes.sum(axis=0, dtype=np.float64)).ravel() / codes.shape[0]
     if found.shape != (n_features,):
         raise InvalidInput(f"the target has {len(found)} features and the pool {n_features}; code both the same way.")
     if not found.any():
