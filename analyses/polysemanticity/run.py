@@ -217,11 +217,18 @@ class _Study:
         from interp.provenance import versions
 
         return {
-            "analysis": "polysemanticity", "code_version": CODE_VERSION, "model": self.model.name,
-            "site": None if self.sae is None else str(self.sae.config.site), "config": self.config.to_dict(),
-            "inputs": self.inputs, "seed": self.config.seed, "n_texts": len(self.read), "n_tokens": int(_n_tokens(self.model, self.read)),
-            "twin_sae_is_own": self.twin_sae is not self.sae, "versions": versions(),
-        }  # fmt: skip
+            "analysis": "polysemanticity",
+            "code_version": CODE_VERSION,
+            "model": self.model.name,
+            "site": None if self.sae is None else str(self.sae.config.site),
+            "config": self.config.to_dict(),
+            "inputs": self.inputs,
+            "seed": self.config.seed,
+            "n_texts": len(self.read),
+            "n_tokens": int(_n_tokens(self.model, self.read)),
+            "twin_sae_is_own": self.twin_sae is not self.sae,
+            "versions": versions(),
+        }
 
 
 def _files(unit: str) -> tuple[str, ...]:
