@@ -229,9 +229,7 @@ def _lower_product(half: np.ndarray, sign: float) -> np.ndarray:
     return syrk(sign, half.T, trans=1, lower=1)
 
 
-def _by_subtraction(
-    basis: RidgeBasis, y: np.ndarray, moment: np.ndarray, g: np.ndarray, alpha: float
-) -> np.ndarray:
+def _by_subtraction(basis: RidgeBasis, y: np.ndarray, moment: np.ndarray, g: np.ndarray, alpha: float) -> np.ndarray:
     """Return the errors of a group of more rows than axes: take its share out of the k x k system.
 
     The scores have mean 0, so that of the rows that stay is m = -n_g q / (n - n_g) with q the mean of the group, and
