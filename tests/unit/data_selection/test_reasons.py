@@ -112,7 +112,8 @@ def test_a_shuffled_prototype_has_the_same_values_elsewhere():
     assert not np.array_equal(found, pool_of(target).mean)
     clear = np.zeros((200, 30), dtype=np.float32)
     clear[:, :15] = np.random.default_rng(0).random((200, 15))
-    clear[:20, 15:] = 1
+    clear[:20, 15:] = clear[:20, :15]
+    clear[:20, :15] = 0
     relevant = score(clear_codes := sparse.csr_matrix(clear), np.r_[np.zeros(15), np.ones(15)])["score"]
     assert set(np.argsort(-relevant)[:20]) == set(range(20))
     shuffled = score(clear_codes, shuffled_prototype(np.r_[np.zeros(15), np.ones(15)], clear_codes))["score"]
