@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interp.sae import SAE
     from interp.store import Key, Store
 
-VIEW_VERSION = "1"  # of what is drawn from tables: figures and report
+VIEW_VERSION = "2"  # of what is drawn from tables: figures and report
 DEFAULT_SAE = {"atlas": "atlas/resid_post.2"}
 CONTROL_SAE = {"atlas/resid_post.2": "atlas-random/resid_post.2"}
 

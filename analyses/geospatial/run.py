@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +139,7 @@ def autocorrelation_study(
         "twin_sae_is_own": twin_reader is not sae,
         "top_unit": top_unit(tests, config),
         "within_country": within,
-        "covariates": [c for c in context.covariates.columns if not c.startswith("country=")],
+        "covariates": dict(Counter(re.sub(r"[=_].*", "", column) for column in context.covariates.columns)),
         "n_coincident": len(W.coincident),
     }
     return Result(name="geospatial", table=tests, tables=tables, provenance=about, view="analyses.geospatial.view:plot")

@@ -27,7 +27,7 @@ _POOL_WORD = {
 }
 _TEST_COLUMNS = [
     "condition", "unit", "feature", "verdict", "I", "expected", "null_sd", "p", "p_source", "q", "p_within_country",
-    "I_residual", "p_residual", "q_geographic", "n", "n_active", "n_perm", "seed", "status", "evidence",
+    "I_residual", "p_residual", "q_geographic", "n", "n_active", "n_perm", "seed", "status",
 ]  # fmt: skip
 
 

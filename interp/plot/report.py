@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from interp.errors import InvalidInput
 from interp.plot.budget import PAGE_LIMIT, CsvLink, csv_links, fitting_figures, fitting_rows
-from interp.plot.images import picture
+from interp.plot.images import fewer_colours, picture
 from interp.plot.numbers import explain_status, format_number, p_phrase
 from interp.plot.style import figure_bytes
 from interp.plot.tables import html_table, status_counts
@@ -83,8 +83,8 @@ class _Table:
 
 
 def report_figure(fig: Figure, alt: str, *, caption: str, table: pd.DataFrame | None = None) -> ReportFigure:
-    """Turn a figure into a `ReportFigure`: SVG where it is light, PNG (200 dpi) where the SVG is the larger file."""
-    svg, png = figure_bytes(fig, "svg"), figure_bytes(fig, "png", dpi=200)
+    """Turn a figure into a `ReportFigure`: SVG where it is light, PNG (200 dpi, 256 colours) where that is smaller."""
+    svg, png = figure_bytes(fig, "svg"), fewer_colours(figure_bytes(fig, "png", dpi=200))
     return ReportFigure(svg if len(svg) <= len(png) else png, alt, caption, table)
 
 

@@ -89,6 +89,9 @@ def _holds_p(name: str, column: pd.Series) -> bool:
     return name in ("p", "q") or bool(((values >= 0) & (values <= 1)).all())
 
 
+_LONG = 24  # characters of text that get a column of their own width
+
+
 def _cell(value: Any, name: str, status: Any, *, first: bool, numeric: bool, is_p: bool) -> Markup:
     tag = Markup('th scope="row"') if first else Markup("td")
     end = Markup("th") if first else Markup("td")
@@ -96,7 +99,8 @@ def _cell(value: Any, name: str, status: Any, *, first: bool, numeric: bool, is_
         return Markup('<{} title="{}">{}</{}>').format(tag, explain_status(value), _status_text(value), end)
     if not numeric:
         text = MISSING if is_missing(value) else format_number(value) if isinstance(value, bool) else str(value)
-        return Markup("<{}>{}</{}>").format(tag, text, end)
+        wide = Markup(' class="long"') if len(text) > _LONG else Markup("")
+        return Markup("<{}{}>{}</{}>").format(tag, wide, text, end)
     if is_missing(value):
         return Markup('<{} class="num why"{}</{}>').format(tag, _reason(status), end)
     text = format_p(value) if is_p else str(value) if _is_name(name, value) else format_number(value)
