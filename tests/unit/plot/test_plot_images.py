@@ -23,7 +23,7 @@ def test_a_picture_keeps_its_size_and_looks_the_same_in_a_fraction_of_the_bytes(
     assert (picture(small).width, picture(small).height) == (picture(png).width, picture(png).height)
     before, after = (np.asarray(Image.open(io.BytesIO(p)).convert("RGB"), dtype=float) for p in (png, small))
     assert np.abs(before - after).mean() < 1.0
-    assert np.abs(before - after).max() < 60
+    assert (np.abs(before - after) > 30).mean() < 0.005  # of 256 levels; points of 500 colours
 
 
 def test_the_same_picture_gives_the_same_bytes():
