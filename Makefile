@@ -2,6 +2,7 @@
 #   make report   the main job on the bundled model: runs/atlas/report.html
 #   make test     all tests                       make lint   ruff and pyright
 #   make bench    benchmarks -> benchmarks/results make test-oldest  tests on the oldest supported TransformerLens
+#   make figures  paper figures of runs/atlas      make notebooks    run the notebooks again, outputs kept
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +10,7 @@ OLDEST := .venv-oldest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-oldest bench lint install clean
+.PHONY: help report test test-oldest bench figures notebooks lint install clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -45,6 +46,12 @@ lint: $(VENV)/installed
 
 bench: $(VENV)/installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+figures: report
+	for script in figures/fig_*.py; do $(BIN)/python $$script || exit 1; done
+
+notebooks: $(VENV)/installed
+	$(BIN)/python notebooks/build.py
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache build dist
