@@ -15,6 +15,8 @@ from cyclopts import App, CycloptsError, Parameter
 
 from analyses.cli_atlas import atlas
 from analyses.cli_dashboard import dashboard
+from analyses.cli_doctor import doctor
+from analyses.cli_select import select
 from analyses.terminal import print_table, say
 from interp import __version__
 from interp.errors import InterpError
@@ -25,7 +27,8 @@ EPILOGUE = """Examples:
   interp run --model ./my-model --sae ./my-sae --places cities
   interp points atlas
   interp show-tokens atlas "Paris is near Lyon"
-  interp status runs/atlas"""
+  interp status runs/atlas
+  interp doctor"""
 
 app = App(
     name="interp",
@@ -36,7 +39,9 @@ app = App(
     suppress_keyboard_interrupt=False,  # main says what an interrupted run has kept
 )
 app.command(atlas)
+app.command(select)
 app.command(dashboard)
+app.command(doctor)
 
 
 @app.command
