@@ -6,6 +6,7 @@ with what the rest of the toolkit needs to know about it. Device and dtype are d
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -148,6 +149,16 @@ class Model:
         """Run the blocks on ids [batch, pos] with mask [batch, pos]; no logits are computed."""
         # Not through the bridge's own forward, which ends in the unembedding.
         self.bridge.original_model.base_model(input_ids=ids, attention_mask=mask, use_cache=False)
+
+    def trainable_copy(self) -> torch.nn.Module:
+        """Return a Hugging Face module of its own with the same numbers: no hooks, every weight to be trained."""
+        with torch.random.fork_rng(devices=[]):
+            module = type(self.bridge.original_model)(copy.deepcopy(self.config))
+        own = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, tensor in self._tensors.items():
+                own[name].copy_(tensor)
+        return module.to(device=self.device, dtype=self.dtype).eval().requires_grad_(True)
 
     def logits(self, ids: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits [batch, pos, d_vocab] of right-padded ids [batch, pos]; hooks fire."""

@@ -125,6 +125,20 @@ def test_logits_equal_those_of_the_module():
     torch.testing.assert_close(load_model(module, bos="never").logits(IDS), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma2", "gptj"])
+def test_a_trainable_copy_has_the_same_logits_and_weights_of_its_own(architecture):
+    model = tiny_model(architecture=architecture)
+    before = {name: t.detach().clone() for name, t in model._tensors.items()}
+    state = torch.get_rng_state()
+    module = model.trainable_copy()
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(module(IDS).logits, model.logits(IDS), rtol=1e-4, atol=1e-4)
+    module(IDS).logits.square().mean().backward()
+    torch.optim.SGD(module.parameters(), lr=0.1).step()
+    assert any(not torch.equal(p, before[name]) for name, p in module.named_parameters())
+    assert all(torch.equal(t, before[name]) for name, t in model._tensors.items())
+
+
 def test_device_and_dtype_of_a_module_cannot_be_overridden():
     module = tiny_module("llama", SIZES)
     with pytest.raises(InvalidInput, match="never cast"):
