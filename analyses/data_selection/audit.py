@@ -19,37 +19,28 @@ WARN_RHO = 0.3
 
 
 def length_audit(scores: pd.DataFrame, selected: np.ndarray, target_tokens: np.ndarray) -> pd.DataFrame:
-    """Return how far score and pick hang on length: measure, value, p, n, status.
+    """Return how far score and pick hang on length: measure, value, p, n, status, flag.
 
     Spearman correlations of score and raw similarity with n_tokens and n_features (p two-sided), and median tokens of
-    pool, target and pick. Status "follows length" where |rho| > 0.3, or where the median of the pick is more than 1.5
-    times, or less than 2/3 of, those of both target and pool.
+    pool, target and pick. The flag is "follows length" where |rho| > 0.3, or where the median of the pick is more than
+    1.5 times, or less than 2/3 of, those of both target and pool. Status "constant": no correlation, no p.
     """
     rows = []
     for value in ("score", "raw"):
         for by in ("n_tokens", "n_features"):
             rho, p = _spearman(scores[value].to_numpy(), scores[by].to_numpy())
-            status = "constant" if np.isnan(rho) else "follows length" if abs(rho) > WARN_RHO else "ok"
-            rows.append((f"spearman of {value} with {by}", rho, p, len(scores), status))
+            status = "constant" if np.isnan(rho) else "ok"
+            rows.append((f"spearman of {value} with {by}", rho, p, len(scores), status, abs(rho) > WARN_RHO))
     tokens = scores["n_tokens"].to_numpy()
-    medians = {"pool": tokens, "target": target_tokens, "pick": tokens[selected]}
-    values = {name: float(np.median(x)) if len(x) else np.nan for name, x in medians.items()}
-    others = (values["pool"], values["target"])
-    off = values["pick"] > 1.5 * max(others) or values["pick"] < min(others) / 1.5
-    for name, x in medians.items():
-        rows.append(
-            (
-                f"median tokens, {name}",
-                values[name],
-                np.nan,
-                len(x),
-                "follows length" if off and name == "pick" else "ok",
-            )
-        )
-    return pd.DataFrame(rows, columns=pd.Index(["measure", "value", "p", "n", "status"])).assign(
-        # a p stands only beside a test that is as it should be; the flag of a strong rho needs none
-        p=lambda t: t["p"].where(t["status"] == "ok")
-    )
+    lengths = {"pool": tokens, "target": target_tokens, "pick": tokens[selected]}
+    medians = {name: float(np.median(x)) if len(x) else np.nan for name, x in lengths.items()}
+    others = (medians["pool"], medians["target"])
+    off = medians["pick"] > 1.5 * max(others) or medians["pick"] < min(others) / 1.5
+    for name, x in lengths.items():
+        status = "ok" if len(x) else "empty"
+        rows.append((f"median tokens, {name}", medians[name], np.nan, len(x), status, off and name == "pick"))
+    table = pd.DataFrame(rows, columns=pd.Index(["measure", "value", "p", "n", "status", "flag"]))
+    return table.assign(flag=pd.array(["follows length" if flag else "" for flag in table["flag"]], dtype="str"))
 
 
 def agreement(scores: np.ndarray, others: Mapping[str, np.ndarray], n_tokens: np.ndarray, n: int) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def parse_budget(given: str | int | float, *, n_samples: int, n_tokens: int) -> 
     whole = n_tokens if unit == "tokens" else n_samples
     amount = max(1, round(whole * number / 100)) if found[2] == "%" else number * _UNITS[found[2]]
     if amount != int(amount) or amount > whole:
-        raise InvalidInput(f"budget {given!r} is {amount:,} {unit}; the pool has {whole:,} that can be picked.")
+        raise InvalidInput(f"budget {given!r} is {amount:,} {unit}; the pool has {whole:,}.")
     return Budget(int(amount), unit)
 
 

@@ -58,8 +58,10 @@ def select(
     if len(tokens) != n or len(reason) != n or (sources is not None and len(sources) != n):
         raise InvalidInput(f"n_tokens, sources and excluded have one entry for each of the {n} rows.")
     free = reason == ""
-    total = parse_budget(budget, n_samples=int(free.sum()), n_tokens=int(tokens[free].sum()))
+    total = parse_budget(budget, n_samples=n, n_tokens=int(tokens.sum()))
     size = tokens if total.unit == "tokens" else np.ones(n, dtype=np.int64)
+    if total.amount > size[free].sum():
+        raise InvalidInput(f"the budget is {total}; {int(size[free].sum()):,} can be picked, the rest is left out.")
     limits = _Limits(
         _shares(per_source, sorted(set(sources or [])), "source", total.amount),
         _shares(task_quotas, [task for task, _ in queues], "task", total.amount),

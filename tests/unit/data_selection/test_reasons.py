@@ -85,11 +85,12 @@ def planted_lengths(follows):
 def test_the_audit_flags_a_score_that_is_length_and_no_other():
     table, selected = planted_lengths(True)
     found = length_audit(table, selected, np.array([50, 60]))
-    assert (found["status"][:4] == "follows length").all()
-    assert found.set_index("measure").loc["median tokens, pick", "status"] == "follows length"
+    assert (found["flag"][:4] == "follows length").all()
+    assert found.set_index("measure").loc["median tokens, pick", "flag"] == "follows length"
     table, selected = planted_lengths(False)
     found = length_audit(table, selected, np.array([200, 300]))
     assert (found["status"] == "ok").all()
+    assert (found["flag"] == "").all()
     assert (found["p"][:4] > 0.001).all()
     constant = length_audit(table.assign(n_tokens=7), selected, np.array([7]))
     assert constant["status"][0] == "constant"

@@ -1,0 +1,126 @@
+"""`interp select`: which samples of a pool are relevant to a task."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from analyses.terminal import print_table, say
+
+
+def select(
+    *pool: str,
+    target: list[str],
+    budget: str = "5%",
+    out: Path | None = None,
+    test: list[str] | None = None,
+    model: str = "atlas",
+    sae: str | None = None,
+    bos: Literal["always", "never", "tokenizer"] | None = None,
+    schema: Literal["auto", "messages", "sharegpt", "prompt_completion", "alpaca", "text"] = "auto",
+    template: str = "plain",
+    tokens: str = "all",
+    pooling: Literal["mean", "weighted", "max", "sum", "frequency"] = "mean",
+    max_length: int | None = None,
+    keep: Literal["start", "end"] = "start",
+    method: Literal["background", "matched", "mona", "cosine"] = "background",
+    per_example: Annotated[bool, Parameter(negative="")] = False,
+    per_source: float | None = None,
+    temperature: float = 0.0,
+    duplicates: Literal["near", "exact", "none"] = "near",
+    contaminated: Literal["drop", "report"] = "drop",
+    overlap_words: int = 13,
+    top: int | None = None,
+    random_control: Annotated[bool, Parameter(negative="")] = False,
+    shard_rows: int = 4096,
+    seed: int = 0,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Pick the training samples that are most like examples of a task; run again to resume.
+
+    The picked rows come out as they went in (selected.jsonl), with a ranking, reasons, an audit of length, controls
+    and one offline report. Rows that cannot be used are listed, never dropped in silence.
+
+    Examples:
+      interp select pool.jsonl --target gsm8k.jsonl --budget 5% --out runs/gsm8k
+      interp select "pool/*.jsonl.gz" --target a.jsonl --target b.jsonl --budget "2m tokens" --out runs/two
+      interp select pool.parquet --target t.jsonl --test test.jsonl --tokens answer --method mona --out runs/mona
+      interp select pool.jsonl --target t.jsonl --dry-run
+
+    Parameters
+    ----------
+    pool
+        Files (JSONL, JSON, CSV, TSV, also .gz; Parquet), globs, or folders saved by datasets.
+    target
+        File with examples of a task; repeatable, one task a file, and tasks pick in turn.
+    budget
+        500, 5%, "200k tokens" or "5% tokens".
+    out
+        Folder for everything that is written; default runs/select.
+    test
+        File of texts that must not be in the pick, beside the targets; repeatable.
+    model
+        "atlas" (bundled), a folder in Hugging Face format, or a Hugging Face name.
+    sae
+        "atlas/resid_post.2" (bundled) or a folder with an SAE.
+    bos
+        BOS policy; default that of the model card.
+    schema
+        Layout of the rows; auto looks at each row and says what it found.
+    template
+        plain, tulu, chatml, tokenizer (its chat template), or a form such as "{role}: {content}\\n".
+    tokens
+        Which tokens are pooled: all, prompt, answer or last:N. BOS never is.
+    pooling
+        How they are.
+    max_length
+        Tokens read of a sample; default the context of the model. What is cut is counted.
+    keep
+        Which end of a longer sample is read.
+    method
+        background: J(z, target) - J(z, pool). mona: J(z, target), as published; prefers long samples. matched: against
+        random targets of the same size. cosine.
+    per_example
+        Score with each target example, and let them pick in turn.
+    per_source
+        Share of the budget that one source may take.
+    temperature
+        Gumbel noise in standard deviations of the score; 0 is the top.
+    duplicates
+        Which repeats of better samples are left out.
+    contaminated
+        What to do with samples that hold a run of words of target or test.
+    overlap_words
+        Length of such a run.
+    top
+        Latents kept of a sample; the pick is that of whole codes all the same.
+    random_control
+        Also code the pool with an SAE of random directions (twice the time).
+    shard_rows
+        Samples of a work unit.
+    seed
+        Of every random choice.
+    dry_run
+        Say what a run would take, and write nothing.
+    """
+    from analyses.data_selection.command import dry_run as plan
+    from analyses.data_selection.command import select_command
+    from analyses.data_selection.study import SelectionConfig
+
+    config = SelectionConfig(
+        pool=pool, target=tuple(target), budget=budget, test=tuple(test or ()), model=model, sae=sae, bos=bos,
+        schema=schema, template=template, tokens=tokens, pooling=pooling, max_length=max_length, keep=keep, top=top,
+        shard_rows=shard_rows, method=method, per_example=per_example, per_source=per_source, temperature=temperature,
+        duplicates=duplicates, contaminated=contaminated, overlap_words=overlap_words, random_control=random_control,
+        seed=seed,
+    )  # fmt: skip
+    if dry_run:
+        print_table(plan(config, say), "what a run would take")
+        return
+    folder = out if out is not None else Path("runs") / "select"
+    print_table(select_command(config, folder, command=shlex.join(sys.argv), say=say), str(folder))
+    say(f"selected.jsonl, ranking.parquet and report.html are in {folder}")

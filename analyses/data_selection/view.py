@@ -1,0 +1,145 @@
+"""Figures and the report of a selection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.data_selection.study import Selection, SelectionConfig
+from interp.plot import Headline, Section, figure, null_panel, ranked_panel, render_report, report_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METHODS = (
+    "Each sample is one vector: the latents of its tokens, pooled. Its raw score is the generalized Jaccard similarity "
+    "J = sum min / sum max with the mean vector of the target examples (MoNA, Ma et al. 2025).",
+    "Under `background` J with the mean vector of the pool is taken off, under `matched` the mean of J over random "
+    "targets of the same number of tokens, in standard deviations of it: a long sample is like any mean.",
+)
+LIMITS = (
+    "A high score says that a sample uses features that the target uses. Whether training on the pick helps is another "
+    "question, on which selection often does no better than chance: train on a random pick of equal tokens too.",
+    "Scores of different tasks, pools or SAEs cannot be compared.",
+)
+
+
+def score_figure(selection: Selection, task: str) -> Figure:
+    """Draw the scores of a task: of what was picked for it, and of the pool."""
+    table: Any = selection.ranking[selection.ranking["task"] == task]
+    picked = (table["selected"] & (table["picked_for"] == task)).to_numpy()
+    fig = figure("single")
+    values = table["score"].to_numpy()
+    null_panel(
+        values[picked], {"pool": values}, xlabel=f"score ({table['method'].iloc[0]})", name="picked", ax=fig.axes[0]
+    )
+    return fig
+
+
+def length_figure(selection: Selection) -> Figure:
+    """Draw the lengths of pick, pool and target examples."""
+    tokens = selection.pool.rows["n_tokens"].to_numpy()
+    target = np.concatenate([coded.rows["n_tokens"].to_numpy() for coded in selection.targets.values()])
+    fig = figure("single")
+    others = {"pool": tokens, "target": target}
+    null_panel(tokens[selection.selected], others, xlabel="tokens of a sample", name="picked", ax=fig.axes[0])
+    return fig
+
+
+def control_figure(controls: pd.DataFrame) -> Figure:
+    """Draw how much of the pick other methods pick too, beside what chance gives; of several tasks their mean."""
+    means: Any = controls[controls["method"] != "score"].groupby("method", sort=False)[["overlap", "chance"]].mean()
+    axes = ranked_panel(means.index.tolist(), means["overlap"], xlabel="share of the pick in common",
+                        null=means["chance"].to_numpy(), null_label="chance")  # fmt: skip
+    return axes.figure  # type: ignore[return-value]
+
+
+def report_page(selection: Selection, config: SelectionConfig, tables: dict[str, pd.DataFrame], about: Any) -> str:
+    """Return the offline page of a selection.
+
+    Args:
+        tables: those of the selection, and "reasons", "lacking", "features", "listed".
+        about: provenance.
+    """
+    sections = [_pick(selection, config, tables), _length(selection, tables), _controls(selection, tables)]
+    sections += [_reasons(tables), _left_out(selection, tables)]
+    return render_report("Data selection", sections, about)
+
+
+def _pick(selection: Selection, config: SelectionConfig, tables: dict[str, pd.DataFrame]) -> Section:
+    n, total = int(selection.selected.sum()), len(selection.pool)
+    stable = tables.get("stability")
+    steady = "the target has one example, so no resampling"
+    if stable is not None:
+        first = stable.iloc[0]
+        steady = f"of the picks {first['overlap']:.0%} stay when the target examples are resampled " \
+                 f"({first['overlap_low']:.0%} to {first['overlap_high']:.0%})"  # fmt: skip
+    figures = [
+        report_figure(score_figure(selection, task), f"Cumulative share of scores for {task}: picked and pool.",
+                      caption=f"Scores for {task}.") for task in selection.targets
+    ]  # fmt: skip
+    picked: Any = selection.ranking[selection.ranking["selected"]]
+    best = picked.sort_values(["task", "rank"], kind="stable").head(200)
+    return Section(
+        "pick", "The pick", "Which samples are most like the target?",
+        Headline(f"{n:,} of {total:,} samples ({selection.pick.attrs['budget']}) by {config.method}", steady, n=total),
+        figures, {"Best of what was picked": best, **({"Stability": stable} if stable is not None else {})},
+        METHODS, (*LIMITS, *selection.notes),
+    )  # fmt: skip
+
+
+def _length(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
+    table = tables["length"].set_index("measure")
+    rho, raw = (table.loc[[f"spearman of {name} with n_tokens"], "value"].iloc[0] for name in ("score", "raw"))
+    flagged = tables["length"]["flag"].tolist().count("follows length")
+    figures = [report_figure(length_figure(selection), "Cumulative share of lengths of pick, pool and target.",
+                             caption="Lengths in pooled tokens.")]  # fmt: skip
+    return Section(
+        "length", "Length", "Is the pick about the task, or about length?",
+        Headline(f"score and length: Spearman rho = {rho:.2f}", f"the published score has rho = {raw:.2f}"),
+        figures, {"Length audit": tables["length"]}, (),
+        f"{flagged} measures follow length (column flag)." if flagged else "",
+    )  # fmt: skip
+
+
+def _controls(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
+    table = tables["controls"]
+    shuffled = table.loc[table["method"] == "shuffled target", "overlap"].mean()
+    dense = table.loc[table["method"] == "mean activation, no SAE", "overlap"].mean()
+    return Section(
+        "controls", "Controls", "What would have been picked without the SAE, without the target, or by words?",
+        Headline(f"the mean activation without the SAE picks {dense:.0%} of the same samples",
+                 f"a target with shuffled features {shuffled:.0%}, chance {table['chance'].mean():.0%}"),
+        [report_figure(control_figure(table), "Share of the pick that other methods pick too, with chance.",
+                       caption="Agreement with the pick.")],
+        {"Agreement": table},
+        "Each method's best rows, as many as were picked, before duplicates and quotas.",
+    )  # fmt: skip
+
+
+def _reasons(tables: dict[str, pd.DataFrame]) -> Section:
+    features = tables["features"]
+    missing, enriched = (features["status"].tolist().count(name) for name in ("missing", "enriched"))
+    return Section(
+        "reasons", "Why", "Which features make the scores, and which does the pick lack?",
+        Headline(f"{enriched:,} features are at least twice as strong in the pick as in the pool",
+                 f"{missing:,} features of the target are in no picked sample"),
+        (), {"Contributions to the scores of the best": tables["reasons"],
+             "Features of the target that they lack": tables["lacking"],
+             "Features of pick, pool and target": features.head(500)},
+        "The numerator of J is a sum over features: contributions of a sample add up to its score.",
+    )  # fmt: skip
+
+
+def _left_out(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
+    reasons = selection.pick["reason"].str.replace(r" (of|by) \S+$", "", regex=True)
+    counts = reasons[~selection.selected].value_counts().rename_axis("reason").reset_index(name="n")
+    listed, contaminated = tables["listed"], selection.exclusions.contaminated
+    return Section(
+        "left-out", "Left out", "Which rows were not scored, and which not picked, and why?",
+        Headline(f"{len(listed):,} rows were not scored", f"{len(contaminated):,} hold text of target or test"),
+        (), {"Why rows were not picked": counts, "Rows that were not scored": listed.head(500),
+             "Samples with text of target or test": contaminated.head(500)},
+    )  # fmt: skip
