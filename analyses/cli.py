@@ -190,6 +190,22 @@ def status(folder: Path, /) -> int:
     return 3 if {"corrupt", "missing"} & set(table["state"]) else 0
 
 
+@app.command
+def report(folder: Path, /) -> None:
+    """Draw the figures and report.html of a finished run again from its tables, without a model.
+
+    Example: interp report runs/atlas
+
+    Parameters
+    ----------
+    folder
+        Folder of a run.
+    """
+    from analyses.job import rebuild_report
+
+    print(rebuild_report(folder).text())
+
+
 @app.command(name="train-sae")
 def train_sae(
     *,

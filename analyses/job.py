@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from interp.store import Key, Store
 
 VIEW_VERSION = "2"  # of what is drawn from tables: figures and report
+_ABOUT = "run.json"  # what was asked for, written when every analysis is done
 DEFAULT_SAE = {"atlas": "atlas/resid_post.2"}
 CONTROL_SAE = {"atlas/resid_post.2": "atlas-random/resid_post.2"}
 
@@ -168,7 +170,8 @@ def run_job(config: RunConfig, folder: Path) -> Finished:
     with Store(folder) as store:
         job = Job(config, store)
         results = {analysis.name: run_analysis(analysis, job) for analysis in chosen}
-        write_report(chosen, results, job)
+        store.put_json(_ABOUT, {"config": config.to_dict(), "analyses": list(results)})
+        write_report(chosen, results, config.to_dict(), store)
     headlines = {a.name: a.load().headline(results[a.name]) for a in chosen}
     return Finished(folder, results, headlines, time.perf_counter() - began)
 
@@ -179,7 +182,57 @@ def run_analysis(analysis: Analysis, job: Job) -> Result:
     key = tables_key(analysis.name, result)
     for name, table in {analysis.name: result.table, **result.tables}.items():
         _put(job.store, f"{analysis.name}/{name}.parquet", key, lambda table=table: table)
+    about = {"name": result.name, "view": result.view, "notes": result.notes, "tables": list(result.tables)}
+    _put(job.store, _about(analysis), key, lambda: {**about, "provenance": result.provenance})
     _draw(analysis, result, job.store, key)
+    return result
+
+
+def rebuild_report(folder: Path) -> Finished:
+    """Draw the figures and the report of a finished run again from its tables: no model is loaded.
+
+    Raises:
+        InvalidInput: no such folder, no finished run in it, or tables that are not of one run.
+        CorruptArtifact: a table is not what was written.
+    """
+    import time
+
+    from interp.store import Store
+
+    began = time.perf_counter()
+    if not folder.is_dir():
+        raise InvalidInput(f"there is no folder {folder}; give the folder of a run, such as runs/atlas.")
+    with Store(folder) as store:
+        if _ABOUT not in store.names():
+            raise InvalidInput(
+                f"{folder} holds no finished run; `interp run --out {folder}` goes on from what is there."
+            )
+        about = store.get(_ABOUT)
+        chosen = find_analyses(about["analyses"])
+        results = {analysis.name: _read_result(analysis, store) for analysis in chosen}
+        for analysis in chosen:
+            result = results[analysis.name]
+            _draw(analysis, result, store, tables_key(analysis.name, result), again=True)
+        write_report(chosen, results, about["config"], store, again=True)
+    headlines = {a.name: a.load().headline(results[a.name]) for a in chosen}
+    return Finished(folder, results, headlines, time.perf_counter() - began)
+
+
+def _read_result(analysis: Analysis, store: Store) -> Result:
+    """Return the result of an analysis as the run left it; its tables must all be of the same run."""
+    from interp.result import Result
+
+    about = store.get(_about(analysis))
+    files = {name: f"{analysis.name}/{name}.parquet" for name in (analysis.name, *about.pop("tables"))}
+    tables = {name: store.get(file) for name, file in files.items()}
+    result = Result(table=tables.pop(analysis.name), tables=tables, **{**about, "notes": tuple(about["notes"])})
+    key = tables_key(analysis.name, result)
+    mixed = [file for file in (*files.values(), _about(analysis)) if not _is_done(store, file, key)]
+    if mixed:
+        raise InvalidInput(
+            f"{store.root} holds tables of more than one run ({mixed[0]}: {store.state(mixed[0], key).reason}), as a "
+            f"killed run leaves them; `interp run --out {store.root}` with the options of that run finishes it."
+        )
     return result
 
 
@@ -192,45 +245,52 @@ def tables_key(name: str, result: Result) -> Key:
     return make_key({"analysis": name, "provenance": result.provenance}, hashes, code_version=VIEW_VERSION)
 
 
-def _draw(analysis: Analysis, result: Result, store: Store, key: Key) -> None:
-    """Write the figures that are not there; figures.json, written last, says which there are."""
+def _draw(analysis: Analysis, result: Result, store: Store, key: Key, *, again: bool = False) -> None:
+    """Write the figures that are not there, or all again; figures.json, written last, says which there are."""
     from interp.plot import figure_bytes
 
     listing = f"{analysis.name}/figures.json"
-    if _is_done(store, listing, key) and all(_is_done(store, name, key) for name in store.get(listing)):
+    if not again and _is_done(store, listing, key) and all(_is_done(store, name, key) for name in store.get(listing)):
         return
     names = []
     for kind in ("png", "pdf"):
         # fresh figures for each format: a layout that was computed once starts from elsewhere the second time
         for stem, figure in analysis.load().figures(result).items():
             names.append(f"{analysis.name}/{stem}.{kind}")
-            _put(store, names[-1], key, lambda figure=figure, kind=kind: figure_bytes(figure, kind))
+            _put(store, names[-1], key, lambda figure=figure, kind=kind: figure_bytes(figure, kind), again=again)
     store.put(listing, names, key=key)
 
 
-def write_report(chosen: list[Analysis], results: dict[str, Result], job: Job) -> None:
-    """Write report.html, one offline page with a section an analysis, unless it is there."""
+def write_report(
+    chosen: list[Analysis], results: dict[str, Result], config: dict[str, Any], store: Store, *, again: bool = False
+) -> None:
+    """Write report.html, one offline page with a section an analysis, unless it is there or to be written again."""
     from interp.plot import render_report
-    from interp.store import make_key
+    from interp.store import canonical_json, make_key
 
     inputs = {a.name: tables_key(a.name, results[a.name]) for a in chosen}
-    key = make_key(job.config, inputs, code_version=VIEW_VERSION)
+    key = make_key(config, inputs, code_version=VIEW_VERSION)
 
     def page() -> bytes:
         modules = {a.name: a.load() for a in chosen}
         sections = [m.section(results[name], m.figures(results[name])) for name, m in modules.items()]
-        provenance = {"config": job.config.to_dict(), **{name: r.provenance for name, r in results.items()}}
-        return render_report(f"interp: {job.config.model}", sections, provenance).encode()
+        provenance = {"config": config, **{name: r.provenance for name, r in results.items()}}
+        ordered = json.loads(canonical_json(provenance))  # sorted, as it is read back when the report is rebuilt
+        return render_report(f"interp: {config['model']}", sections, ordered).encode()
 
-    _put(job.store, "report.html", key, page)
+    _put(store, "report.html", key, page, again=again)
 
 
 def _is_done(store: Store, name: str, key: Key) -> bool:
     return store.state(name, key).status == "done"
 
 
-def _put(store: Store, name: str, key: Key, make: Callable[[], Any]) -> None:
-    if not _is_done(store, name, key):
+def _about(analysis: Analysis) -> str:
+    return f"{analysis.name}/result.json"
+
+
+def _put(store: Store, name: str, key: Key, make: Callable[[], Any], *, again: bool = False) -> None:
+    if again or not _is_done(store, name, key):
         store.put(name, make(), key=key)
 
 

@@ -26,7 +26,9 @@ def test_help_has_examples(error_of):
     assert "interp run geospatial --places my.csv" in text
 
 
-@pytest.mark.parametrize("command", ["run", "points", "show-tokens", "status", "train-sae", "eval-sae", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "points", "show-tokens", "status", "train-sae", "eval-sae", "doctor", "report"]
+)
 def test_every_command_explains_itself(error_of, command):
     code, text = error_of(command, "--help")
     assert code == 0

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from analyses import registry
-from analyses.job import Job, RunConfig, run_job, status_of, tables_key
+from analyses.job import Job, RunConfig, rebuild_report, run_job, status_of, tables_key
 from analyses.registry import Analysis, find_analyses
-from interp.errors import InvalidInput, SaeMismatch, UnknownName
+from interp.errors import CorruptArtifact, InvalidInput, SaeMismatch, UnknownName
 from interp.plot import Headline, Section, figure, report_figure
 from interp.result import Result
 from interp.store import Store
@@ -120,6 +120,48 @@ def test_a_lost_figure_is_drawn_again(toy, tmp_path):
     (tmp_path / "run" / "toy" / "line.png").unlink()
     run_job(CONFIG, tmp_path / "run")
     assert (tmp_path / "run" / "toy" / "line.png").read_bytes() == before
+
+
+def test_the_report_is_rebuilt_from_the_tables_with_another_look(toy, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    run_job(CONFIG, folder)
+    before = {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert "The largest is 0.5." in rebuild_report(folder).text()
+    unchanged = {p.name: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert {name for name in before if unchanged[name] != before[name]} <= {"manifest.jsonl"}
+    monkeypatch.setattr(toy, "headline", lambda result: Headline("Other words.", "chance gives 0.05."))
+    (folder / "report.html").unlink()
+    (folder / "toy" / "line.png").unlink()
+    rebuild_report(folder)
+    assert "Other words." in (folder / "report.html").read_text()
+    assert (folder / "toy" / "line.png").read_bytes() == before["line.png"]
+    assert toy.ran == 1
+    assert set(status_of(folder)["state"]) == {"done"}
+
+
+def test_only_a_finished_run_of_one_configuration_is_rebuilt(toy, tmp_path):
+    with pytest.raises(InvalidInput, match="there is no folder"):
+        rebuild_report(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInput, match="no finished run"):
+        rebuild_report(tmp_path / "empty")
+    run_job(CONFIG, tmp_path / "run")
+    other = RunConfig(analyses=("toy",), seed=1)
+    run_job(other, tmp_path / "other")
+    with Store(tmp_path / "other", readonly=True) as store:
+        later, key = store.get("toy/more.parquet"), store.entry("toy/more.parquet").key
+    with Store(tmp_path / "run") as store:
+        store.put("toy/more.parquet", later, key=key)  # as a run with another seed leaves it when it is killed there
+    with pytest.raises(InvalidInput, match=r"more than one run \(toy/"):
+        rebuild_report(tmp_path / "run")
+
+
+def test_a_damaged_table_is_not_drawn(toy, tmp_path):
+    run_job(CONFIG, tmp_path / "run")
+    table = tmp_path / "run" / "toy" / "toy.parquet"
+    table.write_bytes(table.read_bytes()[:-1])
+    with pytest.raises(CorruptArtifact, match=r"toy\.parquet"):
+        rebuild_report(tmp_path / "run")
 
 
 def test_the_key_of_the_tables_knows_every_table_and_the_provenance():
