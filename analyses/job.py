@@ -265,6 +265,7 @@ def write_report(
     chosen: list[Analysis], results: dict[str, Result], config: dict[str, Any], store: Store, *, again: bool = False
 ) -> None:
     """Write report.html, one offline page with a section an analysis, unless it is there or to be written again."""
+    from analyses.citations import cite
     from interp.plot import render_report
     from interp.store import canonical_json, make_key
 
@@ -276,7 +277,8 @@ def write_report(
         sections = [m.section(results[name], m.figures(results[name])) for name, m in modules.items()]
         provenance = {"config": config, **{name: r.provenance for name, r in results.items()}}
         ordered = json.loads(canonical_json(provenance))  # sorted, as it is read back when the report is rebuilt
-        return render_report(f"interp: {config['model']}", sections, ordered).encode()
+        references = cite(r.name for r in results.values())
+        return render_report(f"interp: {config['model']}", sections, ordered, references=references).encode()
 
     _put(store, "report.html", key, page, again=again)
 

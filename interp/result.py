@@ -90,6 +90,10 @@ class Result:
         body = self._head().to_html(max_rows=_SHOWN_ROWS, border=0)  # escapes the cells
         return f"<div><p>{'<br>'.join([title, *lines])}</p>{body}</div>"
 
+    def cite(self) -> list[str]:
+        """Return the papers, data and software behind this result, a reference each; found by its name."""
+        return importlib.import_module("analyses.citations").cite(self.name)
+
     def plot(self, **options: Any) -> Figure:
         """Return the figure of this result, drawn by its view.
 
@@ -124,7 +128,7 @@ class Result:
             tables={self.name: self.table, **self.tables},
             limits=self.notes,
         )
-        page = render_report(self.name, [section], self.provenance)
+        page = render_report(self.name, [section], self.provenance, references=self.cite())
         atomic_write_bytes(path, page.encode("utf-8"))
         return Path(path)
 

@@ -29,7 +29,7 @@ from interp.plot.numbers import explain_status, format_number, p_phrase
 from interp.plot.style import figure_bytes
 from interp.plot.tables import html_table, status_counts
 
-_TAKEN = ("main", "summary", "provenance")  # ids of the page itself
+_TAKEN = ("main", "summary", "references", "provenance")  # ids of the page itself
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def render_report(
     provenance: Mapping[str, Any],
     *,
     summary: str | Sequence[str] | None = None,
+    references: Sequence[str] = (),
 ) -> str:
     """Return the page as text: no network, no time stamp, under 4.5 MB, the same for the same arguments.
 
@@ -105,6 +106,7 @@ def render_report(
         sections: in reading order.
         provenance: key, config, versions, seeds, input hashes: scalars, lists and mappings of them.
         summary: paragraphs under the title.
+        references: what is to be cited, one each.
 
     Raises:
         InvalidInput: section ids that are no ids or not unique, a figure without alt text or of another format,
@@ -117,9 +119,9 @@ def render_report(
     rendered = fitting_rows(
         lambda rows: {t.id: html_table(t.frame, caption=t.caption, table_id=t.id, max_rows=rows) for t in tables}
     )
-    page = _fill(title, sections, provenance, summary, tables, kept, rendered, {})
+    page = _fill(title, sections, provenance, summary, references, tables, kept, rendered, {})
     spare = PAGE_LIMIT - len(page.encode()) - 400 * len(frames)
-    page = _fill(title, sections, provenance, summary, tables, kept, rendered, csv_links(frames, spare))
+    page = _fill(title, sections, provenance, summary, references, tables, kept, rendered, csv_links(frames, spare))
     size = len(page.encode())
     if size > PAGE_LIMIT:
         raise InvalidInput(
@@ -134,6 +136,7 @@ def _fill(
     sections: Sequence[Section],
     provenance: Mapping[str, Any],
     summary: str | Sequence[str] | None,
+    references: Sequence[str],
     tables: Sequence[_Table],
     images: Mapping[str, bytes | None],
     rendered: Mapping[str, Markup],
@@ -150,6 +153,7 @@ def _fill(
         rendered=rendered,
         links=links,
         statuses=_glossary(tables),
+        references=references,
         provenance=provenance,
         is_mapping=lambda value: isinstance(value, Mapping),
         is_list=lambda value: isinstance(value, (list, tuple)),
@@ -164,14 +168,10 @@ def _fill(
 def _check_sections(sections: Sequence[Section]) -> None:
     ids = [section.id for section in sections]
     for name in ids:
-        if (
-            not re.fullmatch(r"[a-z][a-z0-9_-]*", name)
-            or ids.count(name) > 1
-            or name in ("main", "summary", "provenance")
-        ):
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or ids.count(name) > 1 or name in _TAKEN:
             raise InvalidInput(
                 f"section id {name!r} is taken or no id: expected lower-case letters, digits, '-' or '_', "
-                "starting with a letter, each once, and none of 'main', 'summary', 'provenance'."
+                f"starting with a letter, each once, and none of {', '.join(map(repr, _TAKEN))}."
             )
     for section in sections:
         for i, figure in enumerate(section.figures, 1):

@@ -85,6 +85,7 @@ def test_a_run_writes_tables_figures_and_the_report(toy, tmp_path):
         page = store.get("report.html").decode()
     assert "How large is it?" in page
     assert "The largest is 0.5." in page
+    assert "To cite" not in page  # nothing is known of the toy
     assert "chance gives 0.05." in page
     assert finished.results["toy"].table is toy.table
 
