@@ -28,6 +28,7 @@ def select(
     max_length: int | None = None,
     keep: Literal["start", "end"] = "start",
     method: Literal["background", "matched", "mona", "cosine"] = "background",
+    weigh: list[str] | None = None,
     per_example: Annotated[bool, Parameter(negative="")] = False,
     per_source: float | None = None,
     temperature: float = 0.0,
@@ -49,6 +50,7 @@ def select(
       interp select pool.jsonl --target gsm8k.jsonl --budget 5% --out runs/gsm8k
       interp select "pool/*.jsonl.gz" --target a.jsonl --target b.jsonl --budget "2m tokens" --out runs/two
       interp select pool.parquet --target t.jsonl --test test.jsonl --tokens answer --method mona --out runs/mona
+      interp select pool.jsonl --target t.jsonl --weigh 1106=0 --out runs/without-1106
       interp select pool.jsonl --target t.jsonl --dry-run
 
     Parameters
@@ -84,6 +86,8 @@ def select(
     method
         background: J(z, target) - J(z, pool). mona: J(z, target), as published; prefers long samples. matched: against
         random targets of the same size. cosine.
+    weigh
+        FEATURE=FACTOR, to mute (0) or boost a latent and pick again; repeatable. Codes that are there are used.
     per_example
         Score with each target example, and let them pick in turn.
     per_source
@@ -109,14 +113,14 @@ def select(
     """
     from analyses.data_selection.command import dry_run as plan
     from analyses.data_selection.command import select_command
-    from analyses.data_selection.study import SelectionConfig
+    from analyses.data_selection.selection_config import SelectionConfig
 
     config = SelectionConfig(
         pool=pool, target=tuple(target), budget=budget, test=tuple(test or ()), model=model, sae=sae, bos=bos,
         schema=schema, template=template, tokens=tokens, pooling=pooling, max_length=max_length, keep=keep, top=top,
-        shard_rows=shard_rows, method=method, per_example=per_example, per_source=per_source, temperature=temperature,
-        duplicates=duplicates, contaminated=contaminated, overlap_words=overlap_words, random_control=random_control,
-        seed=seed,
+        shard_rows=shard_rows, method=method, weigh=tuple(weigh or ()), per_example=per_example,
+        per_source=per_source, temperature=temperature, duplicates=duplicates, contaminated=contaminated,
+        overlap_words=overlap_words, random_control=random_control, seed=seed,
     )  # fmt: skip
     if dry_run:
         print_table(plan(config, say), "what a run would take")

@@ -13,7 +13,8 @@ from analyses.data_selection.encoding import CODE_VERSION
 from analyses.data_selection.reading import read_samples
 from analyses.data_selection.reasons import explain, feature_shift, lacking
 from analyses.data_selection.samples import Samples
-from analyses.data_selection.study import Selection, SelectionConfig, check_config, run_selection
+from analyses.data_selection.selection_config import SelectionConfig, check_config
+from analyses.data_selection.study import Selection, run_selection
 from analyses.data_selection.token_windows import TokenChoice, check_choice, find_windows
 from interp.errors import InvalidInput
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,60 +18,15 @@ from analyses.data_selection.dense_scores import cosine_scores
 from analyses.data_selection.encoding import encode_pool
 from analyses.data_selection.exclusions import Exclusions, find_exclusions
 from analyses.data_selection.picking import select
-from analyses.data_selection.relevance import METHODS, ranked, score, score_each
+from analyses.data_selection.reasons import edited
+from analyses.data_selection.relevance import ranked, score, score_each
 from analyses.data_selection.samples import Sample, Samples
+from analyses.data_selection.selection_config import SelectionConfig, check_config, read_factors
 from analyses.data_selection.word_scores import dsir_scores, tfidf_scores
 from interp.errors import InvalidInput
 
 if TYPE_CHECKING:
     from interp.models import Model
-
-
-@dataclass(frozen=True)
-class SelectionConfig:
-    """Everything that decides a selection; the command line and Python give the same object."""
-
-    pool: tuple[str, ...]
-    target: tuple[str, ...]
-    """One task a file."""
-    budget: str = "5%"
-    test: tuple[str, ...] = ()
-    """Files whose texts must not be in the pick, beside the targets."""
-    model: str = "atlas"
-    sae: str | None = None
-    bos: str | None = None
-    schema: str = "auto"
-    template: str = "plain"
-    tokens: str = "all"
-    pooling: str = "mean"
-    max_length: int | None = None
-    keep: str = "start"
-    top: int | None = None
-    shard_rows: int = 4096
-    method: str = "background"
-    per_example: bool = False
-    """Score with each target example, and let them pick in turn."""
-    per_source: float | None = None
-    temperature: float = 0.0
-    duplicates: str = "near"
-    """Which are left out: "near", "exact" or "none"."""
-    contaminated: str = "drop"
-    """What is done with samples that hold text of target or test: "drop" or "report"."""
-    overlap_words: int = 13
-    random_control: bool = False
-    """Also code the pool with an SAE of random directions."""
-    seed: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as a plain dict."""
-        return asdict(self)
-
-    def encoding(self) -> dict[str, Any]:
-        """Return the options of `encode_pool`."""
-        return {
-            "template": self.template, "tokens": self.tokens, "pool": self.pooling, "max_length": self.max_length,
-            "keep": self.keep, "bos": self.bos, "shard_rows": self.shard_rows,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,20 +53,6 @@ class Selection:
         return self.pick["selected"].to_numpy()
 
 
-def check_config(config: SelectionConfig) -> None:
-    """Raise InvalidInput for a choice that does not exist, before anything heavy runs."""
-    for name, given, valid in (
-        ("method", config.method, METHODS), ("duplicates", config.duplicates, ("near", "exact", "none")),
-        ("contaminated", config.contaminated, ("drop", "report")),
-    ):  # fmt: skip
-        if given not in valid:
-            raise InvalidInput(f"{name} is one of {', '.join(map(repr, valid))}, not {given!r}.")
-    if config.top is not None and (config.per_example or config.method not in ("mona", "background")):
-        raise InvalidInput("top keeps a part of each code, which has bounds under mona and background alone.")
-    if config.per_example and config.method not in ("mona", "background"):
-        raise InvalidInput("per_example scores are mona or background.")
-
-
 def run_selection(
     config: SelectionConfig, pool: Samples, targets: Mapping[str, Samples], tests: Samples | None, model: Model,
     sae: Any, *, out: Path | None = None,
@@ -129,6 +70,10 @@ def run_selection(
     options = config.encoding()
     coded_targets = {task: _coded(task, given, model, sae, options) for task, given in targets.items()}
     coded = encode_pool(pool.require_some(), model, sae, out=out, top=config.top, **options)
+    factors = read_factors(config.weigh)
+    if factors:
+        coded = edited(coded, next(iter(coded_targets.values())), factors)[0]
+        coded_targets = {task: edited(target, target, factors)[0] for task, target in coded_targets.items()}
     by_id = {sample.id: sample for sample in pool}
     samples = tuple(by_id[one] for one in coded.rows["id"])
     scored = {

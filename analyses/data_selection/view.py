@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analyses.data_selection.study import Selection, SelectionConfig
+from analyses.data_selection.selection_config import SelectionConfig
+from analyses.data_selection.study import Selection
 from interp.plot import Headline, Section, figure, null_panel, ranked_panel, render_report, report_figure
 
 if TYPE_CHECKING:

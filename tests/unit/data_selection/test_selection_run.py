@@ -11,7 +11,8 @@ from selection_pool import rows_of
 from analyses.cli import main
 from analyses.data_selection import read_samples
 from analyses.data_selection.command import dry_run, select_command
-from analyses.data_selection.study import SelectionConfig, run_selection
+from analyses.data_selection.selection_config import SelectionConfig
+from analyses.data_selection.study import run_selection
 from interp.errors import InvalidInput
 from interp.store import Store
 
@@ -114,7 +115,7 @@ def test_cut_codes_give_the_pick_of_whole_ones(files, model, sae, method):
     [
         {"method": "matched"}, {"method": "cosine"}, {"per_example": True}, {"random_control": True}, {"top": 4},
         {"temperature": 0.5}, {"duplicates": "none", "contaminated": "report"}, {"budget": "100 tokens"},
-        {"tokens": "answer", "pooling": "max"},
+        {"tokens": "answer", "pooling": "max"}, {"weigh": ("3=0", "5=2")},
     ],
 )  # fmt: skip
 def test_every_choice_goes_through(files, model, sae, more):
@@ -152,6 +153,7 @@ def test_a_dry_run_writes_nothing(files, loaded):
         ({"method": "jaccard"}, "method is one of"),
         ({"budget": "many"}, "budget 'many'"),
         ({"top": 3, "method": "cosine"}, "bounds under mona"),
+        ({"weigh": ("three",)}, "FEATURE=FACTOR"),
         ({"pool": ("gone.jsonl",)}, "no file"),
         ({"target": ()}, "there is no target"),
     ],

@@ -1,0 +1,88 @@
+"""What decides a selection, and what of it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from analyses.data_selection.relevance import METHODS
+from interp.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class SelectionConfig:
+    """Everything that decides a selection; the command line and Python give the same object."""
+
+    pool: tuple[str, ...]
+    target: tuple[str, ...]
+    """One task a file."""
+    budget: str = "5%"
+    test: tuple[str, ...] = ()
+    """Files whose texts must not be in the pick, beside the targets."""
+    model: str = "atlas"
+    sae: str | None = None
+    bos: str | None = None
+    schema: str = "auto"
+    template: str = "plain"
+    tokens: str = "all"
+    pooling: str = "mean"
+    max_length: int | None = None
+    keep: str = "start"
+    top: int | None = None
+    shard_rows: int = 4096
+    method: str = "background"
+    weigh: tuple[str, ...] = ()
+    """"FEATURE=FACTOR": 0 mutes a feature, 2 counts it twice."""
+    per_example: bool = False
+    """Score with each target example, and let them pick in turn."""
+    per_source: float | None = None
+    temperature: float = 0.0
+    duplicates: str = "near"
+    """Which are left out: "near", "exact" or "none"."""
+    contaminated: str = "drop"
+    """What is done with samples that hold text of target or test: "drop" or "report"."""
+    overlap_words: int = 13
+    random_control: bool = False
+    """Also code the pool with an SAE of random directions."""
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a plain dict."""
+        return asdict(self)
+
+    def encoding(self) -> dict[str, Any]:
+        """Return the options of `encode_pool`."""
+        return {
+            "template": self.template, "tokens": self.tokens, "pool": self.pooling, "max_length": self.max_length,
+            "keep": self.keep, "bos": self.bos, "shard_rows": self.shard_rows,
+        }  # fmt: skip
+
+
+def check_config(config: SelectionConfig) -> None:
+    """Raise InvalidInput for a choice that does not exist, before anything heavy runs."""
+    for name, given, valid in (
+        ("method", config.method, METHODS), ("duplicates", config.duplicates, ("near", "exact", "none")),
+        ("contaminated", config.contaminated, ("drop", "report")),
+    ):  # fmt: skip
+        if given not in valid:
+            raise InvalidInput(f"{name} is one of {', '.join(map(repr, valid))}, not {given!r}.")
+    if config.top is not None and (config.per_example or config.method not in ("mona", "background")):
+        raise InvalidInput("top keeps a part of each code, which has bounds under mona and background alone.")
+    read_factors(config.weigh)
+    if config.weigh and config.top is not None:
+        raise InvalidInput("features of codes that were cut cannot be weighed; leave top out.")
+    if config.per_example and config.method not in ("mona", "background"):
+        raise InvalidInput("per_example scores are mona or background.")
+
+
+def read_factors(weigh: Sequence[str]) -> dict[int, float]:
+    """Return {feature: factor} of "FEATURE=FACTOR". Raises InvalidInput for anything else."""
+    found = {}
+    for one in weigh:
+        feature, _, factor = one.partition("=")
+        try:
+            found[int(feature)] = float(factor)
+        except ValueError:
+            raise InvalidInput(f"weigh takes FEATURE=FACTOR, such as 12=0 to mute feature 12, not {one!r}.") from None
+    return found
