@@ -1,8 +1,9 @@
 """The clusters of each unit's examples in each view, and what the view says of the unit.
 
 A view says "one" where one cluster holds nearly all examples, "several" where two or more hold most of them and are
-found again in the other half of the examples, "like any text" where the examples resemble each other no more than
-random tokens do, and "unclear" otherwise.
+found again in the other half of the examples, "shades of one" where one cluster takes nearly all as soon as the cut is
+lowered to just above the background, "like any text" where the examples resemble each other no more than random tokens
+do, and "unclear" otherwise.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from analyses.polysemanticity.sampling import FLOOR, N_INTERVALS, PER_INTERVAL
 from interp.errors import InvalidInput
 from interp.stats.seeds import check_seed
 
-ONE, SEVERAL, UNSELECTIVE, UNCLEAR = "one", "several", "like any text", "unclear"
+ONE, SEVERAL, SHADES, UNSELECTIVE, UNCLEAR = "one", "several", "shades of one", "like any text", "unclear"
 
 
 class PairView(NamedTuple):
@@ -70,6 +71,10 @@ class AuditConfig:
     """Share of the examples that the only cluster has to hold for a view to say "one"."""
     share_several: float = 0.5
     """Share that all counted clusters have to hold for "several"."""
+    lenient_cut: float = 0.05
+    """How far above the background likeness clusters have to stay apart; see `share_shades`."""
+    share_shades: float = 0.9
+    """Share of the largest cluster at the lenient cut from which a view says "shades of one"."""
     n_splits: int = 4
     """Random halves of the examples, for the replication of clusters."""
     min_replication: float = 0.6
@@ -97,9 +102,10 @@ def concept_clusters(
 
     Returns:
         unit, view, K, K_low, K_high (95 %, bootstrap over examples), K_eff, share (of the examples in clusters that
-        count), tau (the cut), near and background (q and b of `Groups`), alike (mean likeness of two examples) with
-        null_mean, null_sd and p (random tokens in their place, n_null sets), replication (adjusted
-        Rand index between halves), says, clusters, n (examples), n_boot, n_null, seed, status.
+        count), merged (share of the largest cluster at the lenient cut), tau (the cut), near and background (q and b
+        of `Groups`), alike (mean likeness of two examples) with null_mean, null_sd and p (random tokens in their
+        place, n_null sets), replication (adjusted Rand index between halves), says, clusters, n (examples), n_boot,
+        n_null, seed, status.
 
     Raises:
         InvalidInput: no views, or rows that a view does not have.
@@ -120,8 +126,8 @@ def concept_clusters(
 
 
 _COLUMNS = [
-    "K", "K_low", "K_high", "K_eff", "share", "tau", "near", "background", "alike", "null_mean", "null_sd", "p",
-    "replication", "says", "clusters", "n", "status",
+    "K", "K_low", "K_high", "K_eff", "share", "merged", "tau", "near", "background", "alike", "null_mean",
+    "null_sd", "p", "replication", "says", "clusters", "n", "status",
 ]  # fmt: skip
 
 
@@ -165,20 +171,24 @@ def _of_view(view: _Prepared, unit: int, at: np.ndarray, rng, config: AuditConfi
     low, high, _ = count_interval(similarity, b, rng, n_boot=config.n_boot)
     again = replication(similarity, b, rng, splits=config.n_splits) if groups.K > 1 else float("nan")
     share = float((groups.labels >= 0).mean())
+    merged = float((find_groups(similarity, b, cut=config.lenient_cut).labels == 0).mean())
     return {
-        "K": groups.K, "K_low": low, "K_high": high, "K_eff": groups.K_eff, "share": share, "tau": groups.tau,
-        "near": groups.q, "background": b, "alike": alike, "null_mean": null.mean() if len(null) else np.nan,
-        "null_sd": null.std(ddof=1) if len(null) > 1 else np.nan, "p": p if len(null) else np.nan,
-        "replication": again, "says": _says(groups.K, share, p, again, config),
+        "K": groups.K, "K_low": low, "K_high": high, "K_eff": groups.K_eff, "share": share, "merged": merged,
+        "tau": groups.tau, "near": groups.q, "background": b, "alike": alike,
+        "null_mean": null.mean() if len(null) else np.nan, "null_sd": null.std(ddof=1) if len(null) > 1 else np.nan,
+        "p": p if len(null) else np.nan,
+        "replication": again, "says": _says(groups.K, share, merged, p, again, config),
         "clusters": "" if names is None else _described(groups, at, names), "n": len(at), "status": "ok",
     }  # fmt: skip
 
 
-def _says(K: int, share: float, p: float, again: float, config: AuditConfig) -> str:
+def _says(K: int, share: float, merged: float, p: float, again: float, config: AuditConfig) -> str:
     if p > config.alpha:
         return UNSELECTIVE
     if share >= config.share_one and K == 1:
         return ONE
+    if merged >= config.share_shades:
+        return SHADES
     return SEVERAL if K > 1 and share >= config.share_several and again >= config.min_replication else UNCLEAR
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analyses.polysemanticity.concepts import AuditConfig
-from analyses.polysemanticity.sampling import checked_activations, strongest_tokens
-from analyses.polysemanticity.verdicts import MONO, POLY, UNDECIDED, audit_units
+from analyses.polysemanticity.concepts import ONE, AuditConfig, concept_clusters
+from analyses.polysemanticity.sampling import checked_activations, sample_activation_intervals, strongest_tokens
+from analyses.polysemanticity.verdicts import POLY, UNDECIDED, audit_units, draw_background
 from interp.errors import InvalidInput
 from interp.stats.intervals import wilson_interval
 
@@ -63,9 +63,7 @@ def audit_sensitivity(
     rows = np.ones(len(values), dtype=bool)
     if units is None:
         rows = text_index % 2 == 1
-        half = {"text_index": text_index[~rows], "decisive": decisive, "config": config}
-        chosen = audit_units(values[~rows], _part(views, ~rows), **half).table
-        units = np.flatnonzero((chosen["verdict"] == MONO).to_numpy()).tolist()
+        units = _of_one_concept(values[~rows], _part(views, ~rows), text_index[~rows], config)
     sources = values[np.ix_(rows, np.asarray(units, dtype=np.int64))].astype(np.float64)
     sources = sources[:, sources.max(axis=0, initial=0) > 0]
     cases = [(1, 1.0), *((k, r) for k in n_concepts for r in ratios)]
@@ -79,6 +77,20 @@ def audit_sensitivity(
         audited = audit_units(mixed, _part(views, rows), **half)
         verdicts = audited.table["verdict"].to_numpy()
     return pd.DataFrame([_row(case, kinds, verdicts, sources.shape[1], config.seed) for case in cases])
+
+
+def _of_one_concept(
+    values: np.ndarray, views: Mapping[str, np.ndarray], text_index: np.ndarray, config: AuditConfig
+) -> list[int]:
+    """Return the units that the audit would call monosemantic, without what only the other verdicts need."""
+    config = replace(config, n_splits=0)
+    examples = sample_activation_intervals(
+        values, text_index=text_index, n_intervals=config.n_intervals, per_interval=config.per_interval,
+        floor=config.floor, seed=config.seed,
+    )  # fmt: skip
+    background = draw_background(text_index, seed=config.seed)
+    found = concept_clusters(examples, views, background=background, config=config)
+    return np.unique(found.loc[found["says"] == ONE, "unit"].to_numpy(dtype=np.int64)).tolist()
 
 
 def _together(sources: np.ndarray, text_index: np.ndarray) -> np.ndarray:

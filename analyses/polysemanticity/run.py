@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "headline", "polysemanticity_study", "run", "section"]
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 TEXT_SEED = 3_000_017  # other draws than the model or any SAE is trained or judged on
 _AUDITS = {f"{kind}-{which}": (kind, which) for kind in ("neurons", "heads", "latents") for which in (TRAINED, RANDOM)}
 _MASKS = ("masks-neurons", "masks-latents")
@@ -174,10 +174,10 @@ class _Study:
     def _power(self) -> tuple[pd.DataFrame, ...]:
         c = self.config
         if self.sae is None:
-            neurons = drawn_units(None, 1, self.model.d_mlp, c.n_units, c.audit.seed)[:, 1]
+            neurons = drawn_units(None, 1, self.model.d_mlp, c.n_candidates, c.audit.seed)[:, 1]
             values, _ = read_neurons(self.model, self.read, {self.model.n_layers // 2: neurons}, seed=c.audit.seed)
         else:
-            latents = drawn_units(None, 1, self.sae.config.d_sae, c.n_units, c.audit.seed)[:, 1]  # those of the audit
+            latents = drawn_units(None, 1, self.sae.config.d_sae, c.n_candidates, c.audit.seed)[:, 1]
             values = read_latents(self.model, self.sae, self.read, latents)
         return (
             audit_sensitivity(

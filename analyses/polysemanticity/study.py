@@ -31,6 +31,8 @@ class StudyConfig:
     """Neurons, and latents, drawn at random; heads are all audited."""
     n_controls: int = 100
     """Of them, those audited in the twin; and random directions."""
+    n_candidates: int = 1000
+    """Latents, or neurons where there is no SAE, among which the units of one concept are found that are mixed."""
     n_mixtures: int = 20
     """Planted mixtures of each kind, for the power of the audit."""
     n_masked: int = 64

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analyses.polysemanticity.concepts import ONE, SEVERAL, UNSELECTIVE, AuditConfig, PairView, View, concept_clusters
+from analyses.polysemanticity.concepts import (
+    ONE,
+    SEVERAL,
+    SHADES,
+    UNSELECTIVE,
+    AuditConfig,
+    PairView,
+    View,
+    concept_clusters,
+)
 from analyses.polysemanticity.sampling import (
     checked_activations,
     sample_activation_intervals,
@@ -36,7 +45,8 @@ def audit_units(
     """Return a verdict on each unit.
 
     Examples are drawn evenly over the activation intervals of a unit, one a text, and clustered in every view.
-    Monosemantic: a view says "one". Polysemantic: none does, and a decisive view says "several". Else undecided.
+    Monosemantic: a view says "one". Polysemantic: none says "one" or "shades of one", and a decisive view says
+    "several". Else undecided.
 
     Args:
         activations: float [n_tokens, n_units]; only what is positive counts as on.
@@ -116,14 +126,15 @@ def _verdict(views: Any, decisive: frozenset[str]) -> dict[str, object]:
         n = 0 if views is None else int(views["n"].iloc[0])
         return {"verdict": UNTESTED, "reason": status, **nothing, "n": n, "status": status}
     says, about = views["says"].to_numpy(), {"n": int(views["n"].iloc[0]), "status": "ok"}
-    several = (says == SEVERAL) & views["view"].isin(decisive).to_numpy()
+    shades = (says == SHADES).any()
+    several = (says == SEVERAL) & views["view"].isin(decisive).to_numpy() & (not shades)
     for word, verdict, those in ((ONE, MONO, says == ONE), (SEVERAL, POLY, several)):
         if those.any():
             chosen = views[those].sort_values("share", ascending=False, kind="stable").iloc[0]
             kept = {name: chosen[name] for name in nothing}
             reason = f"{word} in {', '.join(views['view'][those])}"
             return {"verdict": verdict, "reason": reason, **kept, **about}
-    alike = "clusters that do not hold, or are not found again"
+    alike = "clusters that do not stay apart" if shades else "clusters that do not hold, or are not found again"
     reason = "no more alike than random tokens" if (says == UNSELECTIVE).all() else alike
     return {"verdict": UNDECIDED, "reason": reason, **nothing, **about}
 

@@ -235,7 +235,9 @@ def methods(about: Mapping) -> list[str]:
         "(TF-IDF, SVD), the residual stream after the first block, the next token; of heads also the token read from, "
         "and its relation to the one written to.",
         f"One concept: in some view a single cluster holds {format_number(100 * a['share_one'])} % of the examples. "
-        "Several: no view says one, and in a view that knows likeness (words before, residual stream; of heads also "
+        f"Several: no view says one, or puts {format_number(100 * a['share_shades'])} % into one cluster when the cut "
+        "is lowered to just above the background (shades of one concept), and in a view that knows likeness (words "
+        "before, residual stream; of heads also "
         f"relation) two or more clusters hold {format_number(100 * a['share_several'])} % and are found again in the "
         f"other half (adjusted Rand index from {a['min_replication']}). Either only where the examples are more alike "
         f"than random tokens (p <= {a['alpha']}, {a['n_null']} sets). p in the shares is Fisher's exact test against "
