@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from interp.errors import InvalidInput
 from interp.stats.feature_columns import blocks, read_columns, standardise
@@ -172,7 +173,8 @@ def residual_moran_i(
         # standardised and in the order of the graph: a deal is then one gather, e'e = n
         e = np.ascontiguousarray(standardise(np.ascontiguousarray(parts.values[:, ids].T)).T)
         observed = _moran(e[graph.order], np.full(ids.size, float(graph.n)), graph, compiled)
-        dealt = np.stack([_dealt_moran(e[row], moving, graph, compiled) for row in perm[:, graph.order]])
+        with threadpool_limits(1, user_api="blas"):  # thousands of small products: threads wait more than they work
+            dealt = np.stack([_dealt_moran(e[row], moving, graph, compiled) for row in perm[:, graph.order]])
         sd = dealt.std(axis=0)
         p = permutation_p(*tails(observed, dealt, sd), permutations, alternative=alternative)
         found[:, ids] = np.stack([observed, dealt.mean(axis=0), sd, p])
