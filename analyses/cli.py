@@ -17,6 +17,7 @@ from analyses.cli_atlas import atlas
 from analyses.cli_dashboard import dashboard
 from analyses.cli_doctor import doctor
 from analyses.cli_select import select
+from analyses.cli_worth import evaluate
 from analyses.terminal import print_table, say
 from interp import __version__
 from interp.errors import InterpError
@@ -39,7 +40,10 @@ app = App(
     suppress_keyboard_interrupt=False,  # main says what an interrupted run has kept
 )
 app.command(atlas)
-app.command(select)
+selecting = App(name="select")
+selecting.default(select)
+selecting.command(evaluate)
+app.command(selecting)
 app.command(dashboard)
 app.command(doctor)
 

@@ -1,0 +1,96 @@
+"""What `interp select evaluate` does: read, hold out half of each target, pick, tune, and give the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analyses.data_selection.command import load, read_inputs
+from analyses.data_selection.finetuning import Tuning, token_rows
+from analyses.data_selection.samples import Sample, Samples
+from analyses.data_selection.selection_config import SelectionConfig
+from analyses.data_selection.token_windows import TokenChoice, find_windows
+from analyses.data_selection.worth import evaluate
+from analyses.data_selection.worth_methods import NAMES, standard_methods
+from analyses.data_selection.worth_targets import split_target
+from interp.errors import InvalidInput
+from interp.models import Model, load_model
+from interp.result import Result
+
+DEFAULT = (
+    "mona", "mona, background off", "residual cosine", "bm25", "tf-idf", "length matched", "random sae",
+    "shuffled prototype",
+)  # fmt: skip
+COLUMNS = ["method", "measure", "value", "difference", "ci_low", "ci_high", "p", "q", "n", "status", "verdict"]
+
+
+@dataclass(frozen=True)
+class WorthConfig:
+    """Everything that decides an evaluation of selection."""
+
+    selection: SelectionConfig
+    """Of it are read: pool, target, budget, model, sae, bos, schema, template, seed."""
+    tuning: Tuning
+    methods: tuple[str, ...] = DEFAULT
+    trainee: str | None = None
+    """Model that is tuned; default the one that selects."""
+    n_seeds: int = 5
+
+
+def evaluate_command(config: WorthConfig, out: Path, *, say: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
+    """Evaluate, write `out` (result/, worth.html, and the trainings, from which a killed run goes on), return verdicts.
+
+    Raises:
+        InterpError: whatever the user can mend.
+    """
+    if config.n_seeds < 1:
+        raise InvalidInput(f"seeds is {config.n_seeds}; expected 1 or more, 5 for an interval.")
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"--out {out} is a file; give a folder.")
+    names = NAMES if config.methods == ("all",) else config.methods
+    given = config.selection
+    pool, targets, _ = read_inputs(given, say)
+    model, sae = load(given)
+    trainee = model if config.trainee is None else load_model(config.trainee)
+
+    def usable(what: str, found: Samples) -> list[Sample]:
+        return _usable(found.require_some().samples, model, trainee, config.tuning, what, say)
+
+    rows = usable("pool", pool)
+    split = {task: split_target(usable(f"target {task}", one), seed=given.seed) for task, one in targets.items()}
+    methods = standard_methods(
+        rows, model, sae, names=names, trainee=trainee, template=given.template, out=out / "codes", seed=given.seed
+    )
+    result = evaluate(
+        rows, split, methods, trainee, budget=given.budget, tuning=config.tuning, out=out / "trainings",
+        seeds=[given.seed + i for i in range(config.n_seeds)],
+    )  # fmt: skip
+    result.save(out / "result")
+    result.to_html(out / "worth.html")
+    for note in result.notes:
+        say(note)
+    return verdict_table(result)
+
+
+def verdict_table(result: Result) -> pd.DataFrame:
+    """Return the columns of the verdicts that are printed."""
+    return result.table[COLUMNS]
+
+
+def _usable(
+    samples: Sequence[Sample], model: Model, trainee: Model, tuning: Tuning, what: str, say: Callable[[str], None]
+) -> list[Sample]:
+    """Return the samples that can both be coded and tuned on, saying how many cannot."""
+    codable = np.zeros(len(samples), dtype=bool)
+    codable[find_windows(model, samples, TokenChoice(template=tuning.template)).rows] = True
+    trained = [row is not None for row in token_rows(trainee, samples, tuning)]
+    kept = [one for one, a, b in zip(samples, codable, trained, strict=True) if a and b]
+    if len(kept) < len(samples):
+        say(f"{what}: {len(samples) - len(kept):,} of {len(samples):,} samples have no token to code or to train on")
+    if not kept:
+        raise InvalidInput(f"{what}: no sample has a token to code and to train on.")
+    return kept
