@@ -1,10 +1,10 @@
 """Is data selection worth it on the bundled model? Every method and control, random, oracle, tuned at equal tokens.
 
 Run with one thread: OMP_NUM_THREADS=1 python benchmarks/bench_selection_worth.py
-Pool: 17 skills in 5 templates each (12 samples a cell, a fifth with wrong answers, a third behind a short story) and
-580 other texts, drawn anew for each seed. Target: 16 examples of one skill in one template. The final weights and the
-SAE of layer 2 (one of three seeds) select; the checkpoint of step 458, which has not learnt the skills yet, is tuned on
-3 % of the pool's tokens. The learning rate is chosen on three other skills. Default 3 skills x 3 seeds, about 12 CPU
+Pool: 17 skills in 5 templates each (6 samples a cell, a fifth with wrong answers, a third behind a short story) and
+240 other texts, drawn anew for each seed. Target: 16 examples of one skill in one template. The final weights and the
+SAE of layer 2 (one of three seeds) select; the checkpoint of step 92, which has learnt no skill yet, is tuned on
+3 % of the pool's tokens. The learning rate is chosen on three other skills. Default 3 skills x 3 seeds, about 6 CPU
 minutes; --full: 8 skills x 5 seeds. Trainings are kept in --work, so that a killed run goes on. Writes
 benchmarks/results/selection_worth.json after every seed.
 """
@@ -36,22 +36,23 @@ from interp.store import atomic_write_bytes
 RESULTS = Path(__file__).parent / "results" / "selection_worth.json"
 TASKS = ("plural", "last", "continent of", "count", "direction", "opposite", "language of", "first letter")
 LR_TASKS = ("past tense", "repeat", "previous")
-RATES = (1e-4, 3e-4, 1e-3)
+RATES = (1e-4, 3e-4)
 SAES = ("resid_post.2", "resid_post.2-seed1", "resid_post.2-seed2")
 DECILES = ("mona", "residual cosine", "gradient cosine", "oracle")
 AGAINST = ("mona", "random sae", "residual cosine")
 LR_SEED = 1000
-SETTINGS: dict[str, Any] = {"budget": "3% tokens", "random_draws": 3}
+SETTINGS: dict[str, Any] = {"budget": "3% tokens", "random_draws": 2}
+POOL: dict[str, Any] = {"per_cell": 6, "n_documents": 240, "n_examples": 16, "n_held_out": 32}
 
 
 def tuning(lr: float) -> Tuning:
     """Return how copies are tuned."""
-    return Tuning(tokens=4096, batch_tokens=256, lr=lr, loss="answer", template=FORM)
+    return Tuning(tokens=1024, batch_tokens=128, lr=lr, loss="answer", template=FORM)
 
 
 def choose_rate(trainee: Any, work: Path) -> tuple[float, dict[str, float]]:
     """Return the rate of the lowest loss (mean of oracle and random) on skills that are no targets, and the losses."""
-    pool, targets = skill_pool(facts().corpus(), LR_TASKS, seed=LR_SEED)
+    pool, targets = skill_pool(facts().corpus(), LR_TASKS, seed=LR_SEED, **POOL)
     losses = {}
     for lr in RATES:
         runs = measure_runs(pool, targets, {}, trainee, seed=LR_SEED, tuning=tuning(lr), budget=SETTINGS["budget"],
@@ -63,7 +64,7 @@ def choose_rate(trainee: Any, work: Path) -> tuple[float, dict[str, float]]:
 
 def one_seed(seed: int, tasks: tuple[str, ...], lr: float, models: Any, work: Path) -> Any:
     """Return a function (deciles) -> runs of one seed: a pool, targets and an SAE of its own."""
-    pool, targets = skill_pool(facts().corpus(), tasks, seed=seed)
+    pool, targets = skill_pool(facts().corpus(), tasks, seed=seed, **POOL)
     selector, trainee = models
     sae = load_sae(f"atlas/{SAES[seed % len(SAES)]}")
     made = StandardMethods(
@@ -133,12 +134,12 @@ def main() -> None:
     tasks, seeds = (TASKS, range(5)) if args.full else (TASKS[: args.skills], range(args.seeds))
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     began = time.process_time()
-    models = load_model("atlas"), load_model("atlas@step458")
+    models = load_model("atlas"), load_model("atlas@step92")
     lr, losses = choose_rate(models[1], args.work)
     settings = {
         "skills": list(tasks), "seeds": list(seeds), "lr": lr, "lr_losses": losses, "lr_skills": list(LR_TASKS),
-        "selector": "atlas", "trainee": "atlas@step458", "saes": list(SAES), "tokens": tuning(lr).tokens,
-        "batch_tokens": tuning(lr).batch_tokens, "loss": "answer", "methods": list(NAMES), **SETTINGS,
+        "selector": "atlas", "trainee": "atlas@step92", "saes": list(SAES), "tokens": tuning(lr).tokens,
+        "batch_tokens": tuning(lr).batch_tokens, "loss": "answer", "methods": list(NAMES), "pool": POOL, **SETTINGS,
     }  # fmt: skip
     parts: list[Runs] = []
     late: list[Any] = []

@@ -95,12 +95,15 @@ def finetune(
         for step, batch in enumerate(_batches(usable, plan, check_seed(seed))):
             for group in optimiser.param_groups:
                 group["lr"] = plan.lr * min(1.0, (step + 1) / warm, (plan.n_steps - step) / (plan.n_steps - warm + 1))
-            found = torch.cat(token_losses(module, batch)).mean()
-            found.backward()
+            n_wanted = sum(int(wanted.sum()) for _, wanted in batch)
+            losses[step] = 0.0
+            for part in _of_like_length(batch):
+                found = torch.cat(token_losses(module, part)).sum() / n_wanted
+                found.backward()
+                losses[step] += float(found.detach())
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-            losses[step] = float(found.detach())
             n_tokens += sum(len(ids) for ids, _ in batch)
     return Tuned(module, n_tokens, losses)
 
@@ -148,7 +151,12 @@ def token_losses(module: Any, rows: Sequence[TokenRow]) -> list[torch.Tensor]:
         ids[i, : len(one)], wanted[i, : len(one)], real[i, : len(one)] = one, mask, 1
     device = next(module.parameters()).device
     x, on, mask = (torch.from_numpy(a).to(device) for a in (ids, wanted[:, 1:], real))
-    logits = module(input_ids=x, attention_mask=mask, use_cache=False).logits[:, :-1][on].float()
+    # only what is wanted is unembedded: most of the cost of a small model is its vocabulary
+    hook = module.get_output_embeddings().register_forward_pre_hook(lambda _, given: (given[0][:, :-1][on],))
+    try:
+        logits = module(input_ids=x, attention_mask=mask, use_cache=False).logits.float()
+    finally:
+        hook.remove()
     return list(F.cross_entropy(logits, x[:, 1:][on], reduction="none").split(wanted.sum(axis=1).tolist()))
 
 
@@ -164,6 +172,17 @@ def _usable(model: Model, rows: Sequence[Any], plan: Tuning) -> list[TokenRow]:
             "leave them out (see token_rows), or take loss='all'."
         )
     return usable
+
+
+def _of_like_length(rows: list[TokenRow], worth: int = 48) -> list[list[TokenRow]]:
+    """Cut a batch where it saves most padding, and again while a cut saves `worth` tokens."""
+    rows = sorted(rows, key=lambda row: len(row[0]))
+    lengths = np.array([len(ids) for ids, _ in rows])
+    saved = np.arange(len(rows)) * (lengths[-1] - np.concatenate([[0], lengths[:-1]]))
+    cut = int(saved.argmax())
+    if saved[cut] < worth:
+        return [rows]
+    return [*_of_like_length(rows[:cut], worth), *_of_like_length(rows[cut:], worth)]
 
 
 def _batches(rows: list[TokenRow], plan: Tuning, seed: int) -> Iterator[list[TokenRow]]:
