@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from analyses.attention.prompt_pairs import PromptPair
     from analyses.attention.recursion import recursive_attribution
     from analyses.attention.reference import compare_to_reference, reference_heads
+    from analyses.attention.relatedness import head_latent_relatedness
     from analyses.attention.retention import context_retention
     from analyses.attention.sae_fit import check_sae_fit
     from analyses.attention.token_maps import token_map_scores
@@ -38,6 +39,7 @@ _HOME = {
     "context_retention": "analyses.attention.retention",
     "decoder_head_share": "analyses.attention.decoder_share",
     "direct_feature_attribution": "analyses.attention.attributions",
+    "head_latent_relatedness": "analyses.attention.relatedness",
     "head_scores": "analyses.attention.heads",
     "modular_arithmetic": "analyses.attention.modular",
     "prefix_length_curve": "analyses.attention.prefixes",
@@ -59,6 +61,7 @@ __all__ = [
     "context_retention",
     "decoder_head_share",
     "direct_feature_attribution",
+    "head_latent_relatedness",
     "head_scores",
     "modular_arithmetic",
     "prefix_length_curve",
