@@ -186,6 +186,8 @@ def _cosines(coded: CodedPool, prototype: np.ndarray) -> np.ndarray:
     for rows, codes in coded.parts():
         squares = sparse.csr_matrix((codes.data.astype(np.float64) ** 2, codes.indices, codes.indptr), codes.shape)
         length = np.sqrt(np.asarray(squares.sum(axis=1)).ravel())
+        if not np.isfinite(length).all():
+            raise InvalidInput("codes of the pool hold NaN or infinity; leave those samples out.")
         scale = length * np.linalg.norm(prototype)
         out[rows] = np.divide(np.asarray(codes @ prototype), scale, out=np.zeros(len(length)), where=scale > 0)
     return out

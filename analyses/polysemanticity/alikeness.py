@@ -35,7 +35,7 @@ def monosemanticity_score(activations: Any, embeddings: np.ndarray, *, centre: b
     n, n_units = values.shape
     if len(unit_rows) != n:
         raise InvalidInput(f"{len(unit_rows)} embeddings for {n} rows of activations; each row needs one.")
-    if values.min() < 0:
+    if (values < 0).any():
         raise InvalidInput("activations are negative in places; clip them at 0 or take their absolute value first.")
     a = _scaled(values)
     with np.errstate(invalid="ignore", divide="ignore"):

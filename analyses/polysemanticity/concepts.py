@@ -114,6 +114,7 @@ def concept_clusters(
     check_seed(config.seed)
     if not views:
         raise InvalidInput("an audit needs one view or more, such as {'token': folded_tokens(...)}.")
+    _require_rows(views, max(examples["row"].max() if len(examples) else 0, np.max(background, initial=0)))
     prepared = {name: _Prepared(name, view, np.asarray(background), config) for name, view in views.items()}
     rows = []
     for unit, part in examples.groupby("unit", sort=True):
@@ -123,6 +124,13 @@ def concept_clusters(
             rows.append({"unit": unit, "view": view.name, **_of_view(view, int(unit), at, rng, config, names)})  # type: ignore[arg-type]
     about = {"n_boot": config.n_boot, "n_null": config.n_null, "seed": config.seed}
     return pd.DataFrame(rows, columns=["unit", "view", *_COLUMNS]).assign(**about)
+
+
+def _require_rows(views: Mapping[str, View], last: int) -> None:
+    for name, view in views.items():
+        rows = view.of_unit if isinstance(view, PairView) else view
+        if not callable(rows) and len(rows) <= last:
+            raise InvalidInput(f"view {name!r} has {len(rows)} rows, and row {last} is asked for; give one a token.")
 
 
 _COLUMNS = [
