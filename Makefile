@@ -1,6 +1,7 @@
 # Every target makes its own environment when it is missing.
 #   make report   the main job on the bundled model: runs/atlas/report.html
 #   make test     all tests                       make lint   ruff and pyright
+#   make trust    kills, damage, full disks and attacks in large numbers: benchmarks/results/trust.json
 #   make bench    benchmarks -> benchmarks/results make test-oldest  tests on the oldest supported TransformerLens
 #   make figures  paper figures of runs/atlas      make notebooks    run the notebooks again, outputs kept
 PYTHON ?= python3
@@ -52,6 +53,9 @@ figures: report
 
 notebooks: $(VENV)/installed
 	$(BIN)/python notebooks/build.py
+
+trust: $(VENV)/installed
+	$(BIN)/python benchmarks/trust.py
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache build dist

@@ -65,12 +65,13 @@ def safetensors(header: object, body: bytes = b"", length: int | None = None) ->
     ("name", "kind"),
     [("x.safetensors", "arrays"), ("x.safetensors", "csr"), ("x.parquet", "table"), ("x.json", "json")],
 )
-def test_a_renamed_pickle_is_refused_and_never_run(tmp_path, name, kind):
+def test_a_renamed_pickle_is_refused_and_never_run(tmp_path, name, kind, record_property):
     mark = tmp_path / "ran"
     contents = {"x": {"shape": [1], "dtype": "float32"}} if kind == "arrays" else {"n_rows": 1, "columns": []}
     reader = plant(tmp_path / "run", name, kind, pickle.dumps(Payload(mark)), contents)
     with pytest.raises(CorruptArtifact, match=name):
         reader.get(name)
+    record_property("attack", json.dumps({"executed": int(mark.exists())}))
     assert not mark.exists()
 
 

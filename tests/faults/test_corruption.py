@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 
 import numpy as np
@@ -15,7 +16,7 @@ from interp.store import Store, make_key, repair, verify_folder, write_folder
 from interp.store.formats import FORMATS, BadBytes
 from interp.work import run_units
 
-PER_KIND = 600
+PER_KIND = int(os.environ.get("INTERP_MUTATIONS", "600"))
 KEY = make_key({"k": 8}, {"places": "aa"}, code_version="1")
 
 
@@ -75,7 +76,7 @@ def full(tmp_path):
 
 
 @pytest.mark.parametrize("name", list(values()))
-def test_every_damage_to_a_file_is_refused_by_its_name(full, name):
+def test_every_damage_to_a_file_is_refused_by_its_name(full, name, record_property):
     path, value = full.root / name, values()[name]
     good = path.read_bytes()
     rng = np.random.default_rng(1)
@@ -88,12 +89,13 @@ def test_every_damage_to_a_file_is_refused_by_its_name(full, name):
             outcome["unchanged" if equal(value, full.get(name)) and bad == good else "silent"] += 1
         except CorruptArtifact as error:
             outcome["refused" if str(path) in str(error) else "unnamed"] += 1
+    record_property("mutated", json.dumps(outcome))
     assert set(outcome) <= {"refused", "unchanged"}
     assert outcome["refused"] > 0.9 * PER_KIND
     assert len(kinds) == 7
 
 
-def test_no_damage_to_the_manifest_changes_what_is_read(full):
+def test_no_damage_to_the_manifest_changes_what_is_read(full, record_property):
     path, expected = full.root / "manifest.jsonl", values()
     entries = {name: full.entry(name) for name in expected}
     good = path.read_bytes()
@@ -111,6 +113,7 @@ def test_no_damage_to_the_manifest_changes_what_is_read(full):
                 outcome["same" if store.entry(name) == entries[name] else "silent"] += 1
             except CorruptArtifact as error:
                 outcome["refused" if name in str(error) else "unnamed"] += 1
+    record_property("manifest", json.dumps(outcome))
     assert set(outcome) <= {"refused", "same"}
     assert outcome["refused"] > 0.9 * PER_KIND
 
@@ -138,7 +141,7 @@ def test_a_torn_last_line_is_ignored_and_cut_off_by_the_next_writer(full):
             assert store.names() == sorted(values())
 
 
-def test_a_sealed_folder_refuses_every_damage_to_any_of_its_files(tmp_path):
+def test_a_sealed_folder_refuses_every_damage_to_any_of_its_files(tmp_path, record_property):
     files = {"model.safetensors": np.random.default_rng(0).bytes(2000), "cfg.json": b'{"k": 8, "bos": "always"}'}
     manifest = write_folder(tmp_path / "sae", files, provenance={"seed": 3, "note": "n" * 50})
     rng = np.random.default_rng(3)
@@ -155,6 +158,7 @@ def test_a_sealed_folder_refuses_every_damage_to_any_of_its_files(tmp_path):
             except CorruptArtifact as error:
                 outcome["refused" if "sae/" in str(error) else "unnamed"] += 1
         path.write_bytes(good)
+    record_property("mutated", json.dumps(outcome))
     assert set(outcome) <= {"refused", "unchanged"}
     assert outcome["refused"] > 0.8 * sum(outcome.values())
 

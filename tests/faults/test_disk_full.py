@@ -7,6 +7,7 @@ injected as the errors that the system would give, at each system call in turn.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from interp.errors import InvalidInput, ResourceExhausted
 from interp.store import Store, atomic_write_bytes, make_key, verify_folder, write_folder
 
+OFFSETS = int(os.environ.get("INTERP_OFFSETS", "50"))
 CALLS = ("open", "fsync", "replace", "pwrite", "ftruncate")
 OLD, NEW = {"value": "old"}, {"value": "new" * 100}
 
@@ -127,17 +129,22 @@ for limit in limits:
 """
 
 
-def test_a_real_file_size_limit_at_fifty_places_loses_nothing(tmp_path):
+def test_a_real_file_size_limit_at_fifty_places_loses_nothing(tmp_path, record_property):
     old = make_key({"v": 1}, {}, code_version="1")
-    limits = [*range(300, 1500, 48), *range(1500, 20_000, 740)]  # the low ones hit the manifest, the high ones the file
+    step = max(1, OFFSETS // 2)
+    limits = [
+        *range(300, 1500, 1200 // step),
+        *range(1500, 20_000, 18_500 // step),
+    ]  # the low ones hit the manifest, the high ones the file
     for limit in limits:
         with Store(tmp_path / str(limit)) as store:
             store.put_bytes("big.bin", b"o" * 15_000, key=old)
         write_folder(tmp_path / f"sealed-{limit}", {"a.bin": b"o" * 15_000})
     command = [sys.executable, "-c", LIMITED, str(tmp_path), *map(str, limits)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    record_property("full", json.dumps({"offsets": len(limits), "named": sum(line.endswith(" 14") for line in lines)}))
     assert lines == [f"{limit} 14" for limit in limits]
-    assert len(limits) >= 50
+    assert len(limits) >= OFFSETS
     for limit in limits:
         with Store(tmp_path / str(limit)) as store:
             assert store.state("big.bin", old).status == "done"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 WRITER = Path(__file__).with_name("killed_writer.py")
+KILLS = os.environ.get("INTERP_WRITER_KILLS", "150")
 
 
 @pytest.fixture
@@ -26,14 +28,16 @@ def kill(folder: str, *arguments: str) -> dict[str, int]:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def test_kills_at_random_times_lose_nothing_and_tear_nothing(folder):
-    counts = kill(folder, "random", "150", "0")
-    assert counts["kills"] >= 150
+def test_kills_at_random_times_lose_nothing_and_tear_nothing(folder, record_property):
+    counts = kill(folder, "random", KILLS, "0")
+    record_property("killed", json.dumps(counts))
+    assert counts["kills"] >= int(KILLS)
     assert (counts["lost"], counts["torn"], counts["different"], counts["leftovers_after"]) == (0, 0, 0, 0)
 
 
-def test_kills_before_and_after_each_system_call_lose_nothing_and_tear_nothing(folder):
+def test_kills_before_and_after_each_system_call_lose_nothing_and_tear_nothing(folder, record_property):
     counts = kill(folder, "calls", "0", "0")
+    record_property("killed", json.dumps(counts))
     assert counts["calls"] > 100, "a writer of twelve units makes more calls than that"
     assert counts["kills"] > 200
     assert counts["leftovers"] > 20, "the kills should have hit half-written files"

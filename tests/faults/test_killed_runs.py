@@ -5,6 +5,7 @@ importing torch; the parent only forks, kills and compares.
 """
 
 import importlib
+import json
 import os
 import random
 import signal
@@ -66,7 +67,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_kills_at_random_moments_change_no_byte(loaded, small_places, tmp_path):
+def test_kills_at_random_moments_change_no_byte(loaded, small_places, tmp_path, record_property):
     config = RunConfig(("geospatial",), places=str(small_places), permutations=99)
     began = time.perf_counter()
     assert finish(start(config, tmp_path / "whole")) == 0, (tmp_path / "traceback.txt").read_text()
@@ -89,3 +90,4 @@ def test_kills_at_random_moments_change_no_byte(loaded, small_places, tmp_path):
             kills += 1
         assert finish(start(config, folder)) == 0, (tmp_path / "traceback.txt").read_text()
         assert bytes_of(folder) == expected
+    record_property("killed", json.dumps({"kills": kills, "different": 0}))

@@ -30,8 +30,9 @@ def kill(folder: str, *arguments: str) -> dict[str, int]:
     return json.loads(done.stdout)
 
 
-def test_kills_at_random_moments_change_no_bit_of_what_is_trained(folder):
+def test_kills_at_random_moments_change_no_bit_of_what_is_trained(folder, record_property):
     counts = kill(folder, KILLS, "0")
+    record_property("killed", json.dumps(counts))
     assert counts["kills"] >= int(KILLS)
     assert counts["resumable"] > int(KILLS) / 4, "the kills should have hit runs that had something to go on from"
     assert counts["finished"] > 0
