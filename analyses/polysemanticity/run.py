@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "headline", "polysemanticity_study", "run", "section"]
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 TEXT_SEED = 3_000_017  # other draws than the model or any SAE is trained or judged on
 _AUDITS = {f"{kind}-{which}": (kind, which) for kind in ("neurons", "heads", "latents") for which in (TRAINED, RANDOM)}
 _MASKS = ("masks-neurons", "masks-latents")
@@ -159,9 +159,9 @@ class _Study:
         c = self.config
         model, sae = (self.model, self.sae) if which == TRAINED else (self.twin, self.twin_sae)
         options: dict[str, Any] = {"seen": self.seen, "config": c.audit}
+        options["n_directions"] = c.n_controls if which == TRAINED else 0
         if kind != "heads":
-            n = (c.n_units, c.n_controls) if which == TRAINED else (c.n_controls, 0)
-            options |= {"n": n[0], "n_directions": n[1]}
+            options["n"] = c.n_units if which == TRAINED else c.n_controls
         audits: dict[str, Callable[[], Result]] = {
             "neurons": lambda: audit_neurons(model, self.read, **options),
             "heads": lambda: audit_heads(model, self.read, **options),

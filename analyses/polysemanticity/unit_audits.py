@@ -14,7 +14,15 @@ from analyses.polysemanticity.concepts import AuditConfig, PairView
 from analyses.polysemanticity.relations import RELATIONS, effective_relations
 from analyses.polysemanticity.sampling import strongest_tokens
 from analyses.polysemanticity.shared_space import feature_capacity
-from analyses.polysemanticity.unit_readings import TextTokens, read_heads, read_latents, read_neurons, read_text_tokens
+from analyses.polysemanticity.unit_readings import (
+    HeadReading,
+    TextTokens,
+    random_rotations,
+    read_heads,
+    read_latents,
+    read_neurons,
+    read_text_tokens,
+)
 from analyses.polysemanticity.unit_statistics import (
     logit_weight_moments,
     sparsity_statistics,
@@ -115,12 +123,21 @@ def audit_latents(
 
 
 def audit_heads(
-    model: Model, texts: Sequence[str], *, seen: TextTokens | None = None, config: AuditConfig | None = None
+    model: Model,
+    texts: Sequence[str],
+    *,
+    n_directions: int = 100,
+    seen: TextTokens | None = None,
+    config: AuditConfig | None = None,
 ) -> Result:
     """Return the verdicts on all heads: is what a head moves most always of one kind?
 
     An example is a pair of tokens: where the head writes, and where it reads from. Views: token and meaning of the
     first, source token and source meaning of the second, and their relation (see `relation_classes`).
+
+    Args:
+        n_directions: "heads" of a random rotation of z across the heads of a layer, spread over layers; at most as
+            many as there are heads.
 
     Returns:
         As `audit_neurons`, with n_relations, the effective number of relations over all tokens, instead of the
@@ -129,6 +146,13 @@ def audit_heads(
     config = config or AuditConfig()
     seen = seen or read_text_tokens(model, texts, seed=config.seed)
     heads = read_heads(model, texts, seed=config.seed)
+    places = [(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
+    about = [(HEAD, *place) for place in places]
+    if n_directions:
+        kept = np.linspace(0, len(places) - 1, min(n_directions, len(places))).astype(np.int64)
+        mixed = read_heads(model, texts, seed=config.seed, rotations=random_rotations(model, seed=config.seed))
+        heads = _side_by_side(heads, mixed, kept)
+        about += [(DIRECTION, *places[i]) for i in kept]
     names = np.arange(-1, len(RELATIONS))
     views = {
         "token": seen.views["token"],
@@ -137,9 +161,15 @@ def audit_heads(
         "source meaning": PairView(seen.views["meaning"], heads.source, heads.random_source),
         "relation": PairView(names, heads.relation + 1, heads.random_relation + 1),
     }
-    about = [(HEAD, layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
     spread = {"n_relations": effective_relations(heads.moved, heads.relation)}
     return _audited(heads.moved, seen, about, config, spread, views=views, decisive=DECISIVE_OF_HEADS)
+
+
+def _side_by_side(heads: HeadReading, others: HeadReading, kept: np.ndarray) -> HeadReading:
+    """Return the columns of all heads, then those that are kept of the others."""
+    both = [np.concatenate([getattr(heads, name), getattr(others, name)[:, kept]], axis=1)
+            for name in ("moved", "source", "relation")]  # fmt: skip
+    return HeadReading(*both, heads.random_source, heads.random_relation)
 
 
 def _audited(
@@ -156,7 +186,7 @@ def _audited(
     table = found.table.assign(kind=kind, layer=layer, number=number)
     table = table.loc[:, ["kind", "layer", "number", *found.table.columns]]
     table = table.assign(**_evidence(values, seen, found.tables["examples"], table["unit"]))
-    # random directions come last and have no weights
+    # random directions come last and have no weights of their own
     rest = {name: np.append(given, np.full(len(about) - len(given), np.nan)) for name, given in more.items()}
     table = table.assign(**rest)
     return Result("polysemanticity.audit", table, found.tables, {"config": asdict(config)})

@@ -142,20 +142,26 @@ class HeadReading:
     random_relation: np.ndarray
 
 
-def read_heads(model: Model, texts: Sequence[str], *, seed: int) -> HeadReading:
-    """Return what all heads move on texts."""
+def read_heads(model: Model, texts: Sequence[str], *, seed: int, rotations: Sequence[torch.Tensor] = ()) -> HeadReading:
+    """Return what all heads move on texts.
+
+    Args:
+        rotations: orthogonal matrices of the z of each layer, [n_heads d_head, n_heads d_head]: given these, a "head"
+            is what d_head columns of the rotated z move, source by source, with the patterns of the true heads. With
+            the identity these are the heads themselves.
+    """
     encoded = encode(model, texts, max_length=model.n_ctx)
     ordinary = ~encoded.special
     row_of = np.cumsum(ordinary) - 1
     n, n_heads = int(ordinary.sum()), model.n_layers * model.n_heads
     moved, source = np.zeros((n, n_heads), dtype=np.float32), np.zeros((n, n_heads), dtype=np.int64)
     sites = [f"{kind}.{layer}" for layer in range(model.n_layers) for kind in ("pattern", "v")]
-    mixes = [_write_gram(model, layer) for layer in range(model.n_layers)]
+    grams = [_write_gram(model, layer, rotations[layer] if rotations else None) for layer in range(model.n_layers)]
     for batch in stream(model, texts, sites, pool="none", include_special=True, max_length=model.n_ctx):
         for layer in range(model.n_layers):
-            norms = _value_norms(batch.values[f"v.{layer}"], mixes[layer], model.n_kv_heads)
+            mover = _Mover(batch.values[f"v.{layer}"], grams[layer], rotations[layer] if rotations else None)
             columns = slice(layer * model.n_heads, (layer + 1) * model.n_heads)
-            _fill(moved[:, columns], source[:, columns], batch, layer, norms, encoded, row_of)
+            _fill(moved[:, columns], source[:, columns], batch, layer, mover, encoded, row_of)
     text = np.repeat(np.arange(len(texts)), encoded.lengths)[ordinary]
     first = np.searchsorted(text, text)
     ids, here = encoded.ids[ordinary], np.arange(n)
@@ -164,21 +170,49 @@ def read_heads(model: Model, texts: Sequence[str], *, seed: int) -> HeadReading:
     return HeadReading(moved, source, relation, drawn, relation_classes(ids, here, drawn, first))
 
 
-def _write_gram(model: Model, layer: int) -> torch.Tensor:
-    """Return W_O W_O' of each head, [n_heads, d_head, d_head]: ||v W_O||² = v W_O W_O' v'."""
+def random_rotations(model: Model, *, seed: int) -> list[torch.Tensor]:
+    """Return a random rotation of z of each layer, uniform over orthogonal matrices (Mezzadri 2007)."""
+    rng, width = np.random.default_rng([seed, 5]), model.n_heads * model.d_head
+    out = []
+    for _ in range(model.n_layers):
+        Q, R = np.linalg.qr(rng.standard_normal((width, width)))
+        out.append(torch.as_tensor(Q * np.sign(np.diagonal(R)), dtype=torch.float32, device=model.device))
+    return out
+
+
+def _write_gram(model: Model, layer: int, rotation: torch.Tensor | None) -> torch.Tensor:
+    """Return W_O W_O' of each head, [n_heads, d_head, d_head]: ||v W_O||² = v W_O W_O' v'; of rotated heads, R' W_O."""
     W_O = model.bridge.blocks[layer].attn.W_O.detach().float()
+    if rotation is not None:
+        W_O = (rotation.T @ W_O.flatten(0, 1)).reshape(W_O.shape)
     return W_O @ W_O.transpose(1, 2)
 
 
-def _value_norms(v: torch.Tensor, gram: torch.Tensor, n_kv_heads: int) -> torch.Tensor:
-    """Return ||v W_O|| of each token and head, [n_tokens, n_heads]; query heads share values in order."""
-    n_heads, d_head, _ = gram.shape
-    values = v.float().reshape(len(v), n_kv_heads, d_head).repeat_interleave(n_heads // n_kv_heads, dim=1)
-    return torch.einsum("thd,hde,the->th", values, gram, values).clamp_min(0).sqrt()
+class _Mover:
+    """The length of what each head moves between each two tokens of a text, from the values of a batch."""
+
+    def __init__(self, v: torch.Tensor, gram: torch.Tensor, rotation: torch.Tensor | None) -> None:
+        n_heads, d_head, _ = gram.shape
+        values = v.float().reshape(len(v), -1, d_head)  # query heads share values in order
+        self.values, self.gram, self.rotation = (
+            values.repeat_interleave(n_heads // values.shape[1], dim=1),
+            gram,
+            rotation,
+        )
+
+    def __call__(self, weight: torch.Tensor, start: int) -> torch.Tensor:
+        """Return ||weight v W_O||, [head, query, key], of the text whose values begin at `start`."""
+        values = self.values[start : start + weight.shape[-1]]
+        if self.rotation is None:
+            norms = torch.einsum("thd,hde,the->ht", values, self.gram, values).clamp_min(0).sqrt()
+            return weight * norms[:, None, :]
+        parts = torch.einsum("hqs,shd->qshd", weight, values).flatten(2) @ self.rotation
+        parts = parts.unflatten(2, self.gram.shape[:2])
+        return torch.einsum("qshd,hde,qshe->hqs", parts, self.gram, parts).clamp_min(0).sqrt()
 
 
 def _fill(
-    moved: np.ndarray, source: np.ndarray, batch, layer: int, norms: torch.Tensor, encoded: Encoded, row_of: np.ndarray
+    moved: np.ndarray, source: np.ndarray, batch, layer: int, mover: _Mover, encoded: Encoded, row_of: np.ndarray
 ) -> None:
     start = 0
     for text, pattern in zip(batch.rows, batch.values[f"pattern.{layer}"], strict=True):
@@ -186,7 +220,7 @@ def _fill(
         places = int(encoded.starts[text]) + np.arange(n)
         plain = ~encoded.special[places]
         even = 1.0 / torch.arange(1, n + 1, device=pattern.device)
-        weight = (pattern.float() - even[:, None]).clamp_min(0) * norms[start : start + n].T[:, None, :]
+        weight = mover((pattern.float() - even[:, None]).clamp_min(0), start)
         kept = torch.as_tensor(np.flatnonzero(plain), device=weight.device)
         most, key = weight[:, kept][:, :, kept].max(dim=-1)
         most[:, :_FIRST] = 0

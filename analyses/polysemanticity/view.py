@@ -225,7 +225,8 @@ def methods(about: Mapping) -> list[str]:
     latents = "" if about["site"] is None else f", {c['n_units']} latents at {about['site']}"
     return [
         f"A sample (seed {c['seed']}): {c['n_units']} neurons of all layers, all heads{latents}; {c['n_controls']} "
-        f"each of the twin{twin if latents else ''} and of random directions. Read on "
+        f"each of the twin{twin if latents else ''} and of random directions (of heads: of a random rotation of z "
+        f"across the heads of a layer). Read on "
         f"{about['n_texts']:,} texts ({about['n_tokens']:,} tokens). Of a neuron the side, up or down, that carries "
         "more is judged; a head at a token is what it moves most above even attention.",
         f"Of each unit up to {a['per_interval']} examples are drawn from each of {a['n_intervals']} equal intervals of "

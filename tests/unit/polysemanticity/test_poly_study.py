@@ -13,7 +13,13 @@ from analyses.polysemanticity.relations import RELATIONS, effective_relations, r
 from analyses.polysemanticity.run import figures, headline, polysemanticity_study, run, section
 from analyses.polysemanticity.study import StudyConfig, verdict_shares
 from analyses.polysemanticity.unit_audits import audit_heads, audit_latents, audit_neurons
-from analyses.polysemanticity.unit_readings import read_heads, read_latents, read_neurons, read_text_tokens
+from analyses.polysemanticity.unit_readings import (
+    random_rotations,
+    read_heads,
+    read_latents,
+    read_neurons,
+    read_text_tokens,
+)
 from analyses.polysemanticity.view import plot
 from interp.capturing import capture
 from interp.errors import InvalidInput
@@ -93,6 +99,30 @@ def test_heads_are_read_as_a_loop_over_pairs_reads_them(small):
         start += n
 
 
+def test_rotated_heads_are_read_as_a_loop_reads_them_and_unrotated_ones_are_the_heads(small):
+    texts, model = small.texts[:3], small.model
+    plain = read_heads(model, texts, seed=0)
+    same = read_heads(model, texts, seed=0, rotations=[torch.eye(model.n_heads * model.d_head)] * model.n_layers)
+    assert np.allclose(plain.moved, same.moved, rtol=1e-3, atol=1e-6)
+    on = plain.moved > 1e-5
+    assert (plain.source == same.source)[on].mean() > 0.99
+    rotations = random_rotations(model, seed=0)
+    assert torch.allclose(rotations[1] @ rotations[1].T, torch.eye(len(rotations[1])), atol=1e-5)
+    mixed = read_heads(model, texts, seed=0, rotations=rotations)
+    acts = capture(model, texts[:1], ["pattern.1", "v.1"], pool="none", include_special=True)
+    pattern, v = acts.per_text("pattern.1")[0], acts.per_text("v.1")[0].reshape(-1, 2, model.d_head)
+    W_O = model.bridge.blocks[1].attn.W_O.detach().flatten(0, 1).numpy()
+    n, R = pattern.shape[-1], rotations[1].numpy()
+    for q in range(9, n):
+        lengths = np.zeros((n, 4))
+        for s in range(1, q + 1):
+            given = [max(pattern[h, q, s] - 1 / (q + 1), 0) * v[s, h // 2] for h in range(4)]
+            for part in range(4):
+                columns = R[:, part * model.d_head : (part + 1) * model.d_head]
+                lengths[s, part] = np.linalg.norm(np.concatenate(given) @ columns @ columns.T @ W_O)
+        assert np.allclose(mixed.moved[q - 1, 4:8], lengths.max(axis=0), rtol=1e-3, atol=1e-6)
+
+
 def test_relations_are_named_by_the_first_that_holds():
     ids = np.array([7, 1, 2, 1, 2, 9])
     pairs = {(5, 5): "self", (3, 2): "induction", (3, 1): "duplicate", (5, 4): "previous", (5, 0): "first"}
@@ -108,12 +138,12 @@ def test_the_study_has_every_kind_under_every_condition(studied):
     kinds = studied.table.groupby(["kind", "condition"]).size()
     assert kinds.to_dict() == {
         ("neuron", "trained"): 6, ("neuron", "random weights"): 4, ("neuron", "random directions"): 4,
-        ("head", "trained"): 8, ("head", "random weights"): 8,
+        ("head", "trained"): 8, ("head", "random weights"): 8, ("head", "random directions"): 4,
         ("latent", "trained"): 6, ("latent", "random weights"): 4, ("latent", "random directions"): 4,
     }  # fmt: skip
     assert set(studied.tables) == {"shares", "views", "power", "masks", "specificity"}
     assert studied.tables["masks"].groupby("units").size().to_dict() == {"latents": 4, "neurons": 4}
-    assert studied.table["n_relations"].notna().sum() == 16
+    assert studied.table["n_relations"].notna().sum() == 20
     assert studied.table.groupby("condition")["capacity"].count().to_dict() == {
         "random directions": 0, "random weights": 8, "trained": 12,
     }  # fmt: skip
