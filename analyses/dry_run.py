@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Unit = tuple[str, ...]
 """Names of the artefacts of one work unit."""
-_ROW_BYTES = 180  # of a table of tests in parquet
+_ROW_BYTES = 80  # of a table of tests in parquet
 _PAGE_BYTES = 4e6  # figures of an analysis and its part of the report
 _ACTIVE = 32  # latents a token that are not 0, where an SAE does not fix their number
 
@@ -57,7 +57,7 @@ class DryRun:
 
     def text(self) -> str:
         """Return the sums, and what is short, in a few lines."""
-        t = self.table
+        t: Any = self.table
         todo = int((t["units"] - t["finished"]).sum())
         writes, peak = float(t["bytes"].sum()), float(t["memory"].max())
         has = "unknown" if self.memory is None else human_bytes(self.memory)
@@ -260,7 +260,7 @@ def _decoding(o: Outline) -> list[Part]:
     baselines = [NGRAMS, TOKENS, *([COUNTRY] if with_country else [])]
     probes = [unit for name in both for unit in units(name, sites)] + units(BASELINE, baselines)
     choices = {"template": c.template, "seed": c.seed}
-    each = 1100.0 * n
+    each = 120.0 * n
     return [*parts, Part("probes", probes, (), each * len(probes), 4 * values + 5e8, choices), _pages("decoding", 8e5)]
 
 
