@@ -79,10 +79,11 @@ def families_of_layers(
     rule: FamilyRule,
     n_boot: int = 100,
     n_positions: int = 256,
+    events: dict[int, LatentEvents] | None = None,
 ) -> dict[int, pd.DataFrame]:
     """Return `classify_feature_families` of SAEs on several layers, the passes through the model shared."""
     saes = {layer: on_device(sae, model) for layer, sae in saes.items()}
-    events = latent_events(model, saes, rows)
+    events = latent_events(model, saes, rows) if events is None else events
     places = choose_positions(rows, n_positions, seed=seed)
     cut = resampled_activations(model, saes, rows, places, WINDOWS, seed=seed)
     out = {}

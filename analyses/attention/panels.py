@@ -9,6 +9,7 @@ import pandas as pd
 
 from analyses.attention.family_rules import FAMILIES
 from analyses.attention.heads import SCORES
+from analyses.attention.relatedness import MEASURES, VIEWS
 from analyses.attention.relations import BOS, RELATIONS
 from interp.plot import figure, paper_style
 from interp.plot.style import GREY, LIGHT_GREY, PALETTE
@@ -157,6 +158,41 @@ def circuit_panels(heads: pd.DataFrame, curve: pd.DataFrame | None) -> Figure:
         if curve is not None:
             _latent_curve(fig.axes[1], curve)
     return fig
+
+
+def relatedness_panels(shares: pd.DataFrame) -> Figure:
+    """Draw the share of heads whose top latents are related: by number of latents, and by view at the smallest."""
+    fig = figure("double", 62, cols=2, sharey=True)
+    k = int(shares["k"].min())
+    views = [view for view in VIEWS if view in set(shares["view"])]
+    left, right = fig.axes
+    with paper_style():
+        for ax, by, values, fixed in ((left, "k", sorted(shares["k"].unique()), ("view", "all")),
+                                      (right, "view", views, ("k", k))):  # fmt: skip
+            part = shares[(shares[fixed[0]] == fixed[1]) & (shares["status"] == "ok")]
+            _related_dots(ax, part, by, values)
+            ax.set_xticks(range(len(values)), [str(v) for v in values])
+            ax.set_xlim(-0.5, len(values) - 0.5)
+        left.set(xlabel="top latents of a head", ylabel="share of heads with related latents", ylim=(-0.03, 1.03))
+        right.set(xlabel=f"alike in (top {k} latents)")
+        right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="latents ranked by", title_fontsize=6.5)
+    return fig
+
+
+_RANKED = dict(zip(MEASURES, ((PALETTE["blue"], "o"), (PALETTE["vermillion"], "s"), (PALETTE["green"], "^")),
+                   strict=True))  # fmt: skip
+
+
+def _related_dots(ax: Axes, part: pd.DataFrame, by: str, values: list[Any]) -> None:
+    looks = [(m, "trained", *_RANKED[m], "full") for m in MEASURES]
+    looks += [(m, "random weights", GREY, _RANKED[m][1], "none") for m in MEASURES]
+    for number, (measure, condition, colour, marker, fill) in enumerate(looks):
+        own = part[(part["measure"] == measure) & (part["condition"] == condition)].set_index(by).reindex(values)
+        if own["share"].notna().any():
+            x = np.arange(len(values)) + 0.12 * (number - (len(looks) - 1) / 2)
+            ax.vlines(x, own["ci_low"], own["ci_high"], color=colour, linewidth=1)
+            label = measure if condition == "trained" else f"{measure}, {condition}"
+            ax.plot(x, own["share"], marker, markersize=3.6, color=colour, fillstyle=fill, label=label)
 
 
 def _latent_curve(ax: Axes, curve: pd.DataFrame) -> None:

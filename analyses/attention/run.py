@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analyses.attention.attributions import on_device
 from analyses.attention.circuits import circuit_study
 from analyses.attention.families import families_of_layers, family_counts
 from analyses.attention.family_rules import ORDER, FamilyRule
 from analyses.attention.heads import head_scores
+from analyses.attention.masses import latent_events
 from analyses.attention.profiles import relation_profile
 from analyses.attention.prompt_pairs import indirect_object_pairs
+from analyses.attention.relatedness import relatedness_of_layers, relatedness_shares
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_maps import ALL, token_map_scores, word_pairs
 from analyses.attention.token_rows import TokenRows, joined, random_repeats, token_rows
@@ -32,10 +35,11 @@ if TYPE_CHECKING:
 
 __all__ = ["attention_study", "figures", "headline", "run", "section"]
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 VIEW = "analyses.attention.view:plot"
 TRAINED, RANDOM = "trained", "random weights"
 N_TEXTS, N_REPEATS, LENGTH = 220, 24, 64
+N_NULL = 199  # random sets of latents
 CONTROL_SAE = "atlas-random/z.2"
 NOTES = (
     "Attribution is of the pre-activation of a latent; what TopK does afterwards is a competition among latents.",
@@ -96,7 +100,8 @@ def attention_study(
 
     Returns:
         Result "attention": `.table` one row a latent (`classify_feature_families`), or without SAEs one row a score and
-        head; `.tables` heads, profiles and, where there is something to ask, maps, counts, random_latents, circuit,
+        head; `.tables` heads, profiles and, where there is something to ask, maps, counts, random_latents, relatedness
+        (`head_latent_relatedness`), related_heads (shares of heads), circuit,
         circuit_summary, circuit_latents and circuit_curve.
 
     Raises:
@@ -115,11 +120,9 @@ def attention_study(
         units["maps"] = lambda: {"maps": _maps(model, twin, seed)}
         units["circuit"] = lambda: _circuit(model, saes, seed)
     if saes:
-        units["latents"] = lambda: {"latents": _stacked(families_of_layers(model, saes, given, **options))}
+        units["latents"] = lambda: _latents(model, saes, given, "", options)
     if control and twin is not None:
-        units["random_latents"] = lambda: {
-            "random_latents": _stacked(families_of_layers(twin, control, given, **options))
-        }
+        units["random_latents"] = lambda: _latents(twin, control, given, "random_", options)
     inputs = {"model": model.fingerprint, "twin": "none" if twin is None else twin.fingerprint}
     inputs |= {"rows": _rows_hash(given), **_sae_hashes(saes, "sae"), **_sae_hashes(control or {}, "control")}
     choices = {"seed": seed, "rule": rule.to_dict(), "n_positions": n_positions}
@@ -127,6 +130,7 @@ def attention_study(
     tables = _tables(units, store, key)
     if "latents" in tables:
         tables["counts"] = _counts(tables)
+        tables["relatedness"], tables["related_heads"] = _relatedness(tables)
     main = tables.pop("latents", tables["heads"])
     about = provenance(
         key, seed=seed, model=model.name, layers=sorted(saes), n_rows=len(given), n_tokens=int(given.content.sum()),
@@ -153,7 +157,11 @@ def default_rows(model: Model, *, seed: int, texts: Sequence[str] | None = None)
     return joined(token_rows(model, list(texts[:N_TEXTS]), max_length=LENGTH), repeats)
 
 
-_NAMES = {"circuit": ("circuit", "circuit_summary", "circuit_latents", "circuit_curve")}
+_NAMES = {
+    "circuit": ("circuit", "circuit_summary", "circuit_latents", "circuit_curve"),
+    "latents": ("latents", "relatedness"),
+    "random_latents": ("random_latents", "random_relatedness"),
+}
 
 
 def _tables(units: dict[str, Callable[[], dict[str, pd.DataFrame]]], store: Any, key: Any) -> dict[str, pd.DataFrame]:
@@ -193,6 +201,15 @@ def _circuit(model: Model, saes: dict[int, SAE], seed: int) -> dict[str, pd.Data
     return {"circuit": found.table, **{f"circuit_{name}": table for name, table in found.tables.items()}}
 
 
+def _latents(model: Model, saes: dict[int, SAE], rows: TokenRows, prefix: str, options: Any) -> dict[str, pd.DataFrame]:
+    """Return the families of latents and how related those of each head are, from the same events."""
+    saes = {layer: on_device(sae, model) for layer, sae in saes.items()}
+    events = latent_events(model, saes, rows)
+    families = families_of_layers(model, saes, rows, events=events, **options)
+    related = relatedness_of_layers(model, saes, rows, events, seed=options["seed"], n_null=N_NULL)
+    return {f"{prefix}latents": _stacked(families), f"{prefix}relatedness": related}
+
+
 def _stacked(tables: dict[int, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(list(tables.values()), ignore_index=True)
 
@@ -202,6 +219,18 @@ def _counts(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     if "random_latents" in tables:
         parts.append(family_counts(tables["random_latents"]).assign(condition=RANDOM))
     return pd.concat(parts, ignore_index=True)
+
+
+def _relatedness(tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the likeness of the top latents of every head, and the shares of heads with related ones."""
+    found = {TRAINED: tables["relatedness"]}
+    if "random_relatedness" in tables:
+        found[RANDOM] = tables.pop("random_relatedness")
+    both = [
+        pd.concat([made(table).assign(condition=name) for name, table in found.items()], ignore_index=True)
+        for made in (lambda table: table, relatedness_shares)
+    ]
+    return both[0], both[1]
 
 
 def _rows_hash(rows: TokenRows) -> str:

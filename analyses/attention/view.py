@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analyses.attention.panels import circuit_panels, family_bars, head_maps, profile_bars
+from analyses.attention.panels import circuit_panels, family_bars, head_maps, profile_bars, relatedness_panels
 from interp.plot import report_figure
 from interp.plot.numbers import format_number
 
@@ -30,12 +30,14 @@ def plot(result: Result) -> Figure:
 
 
 def figures(result: Result) -> dict[str, Figure]:
-    """Return the figures of the study: families by layer, head profiles, head score maps, the circuit."""
+    """Return the figures of the study: families, profiles of heads, their related latents, head scores, the circuit."""
     tables = result.tables
     out: dict[str, Figure] = {}
     if "counts" in tables:
         out["families"] = family_bars(tables["counts"])
     out["profiles"] = profile_bars(tables["profiles"])
+    if "related_heads" in tables:
+        out["related"] = relatedness_panels(tables["related_heads"])
     out["heads"] = head_maps(tables["heads"], tables.get("maps"))
     if "circuit" in tables:
         out["circuit"] = circuit_panels(tables["circuit"], tables.get("circuit_curve"))
@@ -117,6 +119,12 @@ _TEXT = {
         "below, the effective number of relations with 95 % intervals over rows.",
         "profiles",
     ),
+    "related": (
+        "Share of heads whose top latents are related, by number of latents and by view.",
+        "Heads whose top latents are more alike than random latents of the layer as active (q <= 0.05), with 95 % "
+        "intervals (Wilson): in all views together by number of latents, and in each view.",
+        "related_heads",
+    ),
     "heads": (
         "Maps of head scores by layer and head.",
         "Scores of every head. Rings: more than one and a half times the largest of any head of random weights.",
@@ -151,6 +159,7 @@ def _listed(result: Result) -> dict[str, pd.DataFrame]:
     if result.provenance["has_latents"]:
         order = result.table.sort_values(["confidence", "n"], ascending=False, kind="stable")
         out["Latents, with the evidence for their family"] = order.reset_index(drop=True)
+        out["Likeness of the top latents of every head"] = result.tables["relatedness"]
     if "circuit_latents" in result.tables:
         out["Latents exchanged alone on the indirect object"] = result.tables["circuit_latents"]
     if "maps" in result.tables:
@@ -173,6 +182,12 @@ def methods(about: Mapping[str, Any]) -> list[str]:
     ]
     if about["has_latents"]:
         rule = ", ".join(f"{name} {value:g}" for name, value in about["rule"].items())
+        out.append(
+            "Related latents: the mean likeness of the top 10, 20 and 50 latents of a head (by share of the decoder, "
+            "by attribution, by the fall of the pre-activation when the head is set to its mean) beside random latents "
+            "of the layer with equal firing rates; likeness is the Bhattacharyya coefficient of the tokens, the words "
+            'before, the tokens read and their relations, "all" the mean of the four, each in units of its sd.'
+        )
         out.append("Families, in this order: " + " ".join(about["order"]) + f" Thresholds: {rule}.")
     return out
 
@@ -183,6 +198,8 @@ def limits(about: Mapping[str, Any]) -> list[str]:
         "Relations are literal: a translation, a rhyme or a place in a list that is looked up counts as other.",
         "Attribution explains the pre-activation with patterns held fixed: why a head attends there is not in it.",
         "The thresholds of the rule are choices; the undecided share says how far they reach.",
+        "Latents that are more alike than random ones need not be about one thing: the likeness and the share of "
+        "latents that are related stand in the table.",
         "Local context, long-range context and token/position are common with random weights too: only what exceeds "
         "the control was learned.",
     ]

@@ -35,10 +35,19 @@ def test_every_figure_is_drawn_from_tables_alone(result, tmp_path):
     result.save(tmp_path / "result")
     again = load_result(tmp_path / "result")
     drawn = figures(again)
-    assert set(drawn) == {"families", "profiles", "heads"}
+    assert set(drawn) == {"families", "profiles", "related", "heads"}
     assert all(figure_bytes(fig, "png", dpi=40) for fig in drawn.values())
-    assert len(section(again, drawn).figures) == 3
+    assert len(section(again, drawn).figures) == 4
     assert plot(again) is not None
+
+
+def test_related_latents_stand_beside_random_weights(result):
+    shares = result.tables["related_heads"]
+    assert set(shares["condition"]) == {"trained", "random weights"}
+    own = shares[(shares["view"] == "all") & (shares["k"] == 10) & (shares["status"] == "ok")]
+    assert own["share"].between(0, 1).all()
+    assert (own["ci_low"] <= own["share"]).all()
+    assert len(result.tables["relatedness"]) == 2 * 6 * 3 * 3 * 6  # conditions, heads, measures, ks, views
 
 
 def test_the_section_says_how_and_what_not(result):
@@ -54,7 +63,7 @@ def test_a_second_run_computes_nothing(planted, planted_rows, tmp_path, monkeypa
     options = {"rows": rows, "seed": 0, "n_positions": 8}
     with Store(tmp_path) as store:
         first = study.attention_study(planted.model, {1: planted.sae}, store=store, **options)
-        for name in ("head_scores", "relation_profile", "families_of_layers"):
+        for name in ("head_scores", "relation_profile", "families_of_layers", "relatedness_of_layers", "latent_events"):
             monkeypatch.setattr(study, name, lambda *_, **__: pytest.fail("computed again"))
         second = study.attention_study(planted.model, {1: planted.sae}, store=store, **options)
     assert second.table.equals(first.table)
