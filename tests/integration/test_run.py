@@ -12,7 +12,7 @@ from analyses.cli import main
 from analyses.geospatial import load_places
 from analyses.geospatial.study import LATENT, NEURON, RANDOM, SHUFFLED, TRAINED, WITHIN, StudyConfig
 from analyses.job import CONTROL_SAE, DEFAULT_SAE, RunConfig, run_job
-from interp.errors import CorruptArtifact, InvalidInput, SaeMismatch
+from interp.errors import CorruptArtifact, SaeMismatch
 from interp.store import Store
 
 
@@ -128,10 +128,13 @@ def test_a_region_in_the_prompt_is_flagged(small_places, tmp_path):
     assert "copies it" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_a_model_without_a_bundled_sae_asks_for_one(small_places, tmp_path):
-    config = RunConfig(("geospatial",), str(Path("interp/assets/atlas").resolve()), places=str(small_places))
-    with pytest.raises(InvalidInput, match="--sae"):
-        run_job(config, tmp_path / "run")
+def test_a_model_without_a_bundled_sae_has_its_neurons_tested_alone(small_places, tmp_path):
+    folder = str(Path("interp/assets/atlas").resolve())
+    config = RunConfig(("geospatial",), folder, places=str(small_places), permutations=49, survey=False)
+    finished = run_job(config, tmp_path / "run")
+    result = finished.results["geospatial"]
+    assert LATENT not in set(result.table["unit"])
+    assert "tested neurons" in finished.headlines["geospatial"].text
 
 
 def test_an_sae_of_another_model_is_refused(small_places):
