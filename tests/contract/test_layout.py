@@ -103,7 +103,15 @@ def test_a_function_of_the_surface_is_never_hidden_by_a_module():
 
 @pytest.mark.parametrize(
     "package",
-    ["interp", "interp.sae", "interp.stats", "analyses.geospatial", "analyses.probing", "analyses.polysemanticity"],
+    [
+        "interp",
+        "interp.sae",
+        "interp.stats",
+        "analyses.attention",
+        "analyses.geospatial",
+        "analyses.polysemanticity",
+        "analyses.probing",
+    ],
 )
 def test_no_module_has_the_name_of_a_function_that_is_imported_late(package):
     """Importing the module would put it in the function's place, and what a name means would depend on the order."""
