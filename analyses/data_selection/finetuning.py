@@ -117,7 +117,7 @@ def token_rows(model: Model, samples: Sequence[Sample], tuning: Tuning) -> list[
         if not len(at):
             continue
         choice = TokenChoice(template=tuning.template, tokens=tokens)
-        windows = find_windows(model, [samples[i] for i in at], choice)
+        windows = find_windows(model, [samples[int(i)] for i in at], choice)
         if windows.encoded is None or windows.encoded.span_mask is None:
             continue
         bounds = zip(windows.encoded.starts[:-1], windows.encoded.starts[1:], strict=True)

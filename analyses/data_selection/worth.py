@@ -111,7 +111,8 @@ def decile_test(deciles: pd.DataFrame) -> pd.DataFrame:
     p (that the mean is 0), n, status.
     """
     rows = []
-    for (method, measure), part in deciles.groupby(["method", "measure"], sort=False):
+    groups: Any = deciles.groupby(["method", "measure"], sort=False)
+    for (method, measure), part in groups:
         rhos = [_rho(one) for _, one in part.groupby(["task", "seed"], sort=False)]
         found = mean_interval(np.array(rhos))
         rows.append({"method": method, "measure": measure, "rho": found.pop("mean"), **found})
@@ -128,7 +129,7 @@ def _picks(picks: pd.DataFrame) -> pd.DataFrame:
     rows = []
     values = [name for name in picks.columns if name not in ("method", "task", "seed", "draw")]
     for method, part in picks.groupby("method", sort=False):
-        means = part.groupby(["task", "seed"])[values].mean()
+        means: Any = part.groupby(["task", "seed"])[values].mean()
         for name in values:
             found = mean_interval(means[name].to_numpy())
             found.pop("p")
@@ -142,7 +143,8 @@ def _holm_by(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _without(runs: pd.DataFrame, *methods: str) -> pd.DataFrame:
-    return runs[~runs["method"].isin(methods)]
+    kept: Any = runs[~runs["method"].isin(methods)]
+    return kept
 
 
 def _notes(table: pd.DataFrame, runs: Runs) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from interp.models import Model, load_model
 from interp.result import Result
 
 DEFAULT = (
-    "mona", "mona, background off", "residual cosine", "bm25", "tf-idf", "length matched", "random sae",
+    "mona", "mona background off", "residual cosine", "bm25", "tf-idf", "length matched", "random sae",
     "shuffled prototype",
 )  # fmt: skip
 COLUMNS = ["method", "measure", "value", "difference", "ci_low", "ci_high", "p", "q", "n", "status", "verdict"]
@@ -78,7 +79,8 @@ def evaluate_command(config: WorthConfig, out: Path, *, say: Callable[[str], Non
 
 def verdict_table(result: Result) -> pd.DataFrame:
     """Return the columns of the verdicts that are printed."""
-    return result.table[COLUMNS]
+    columns: Any = result.table[COLUMNS]
+    return columns
 
 
 def _usable(

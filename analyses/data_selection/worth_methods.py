@@ -26,10 +26,10 @@ from interp.errors import InvalidInput, nearest
 if TYPE_CHECKING:
     from interp.models import Model
 
-SAE_METHODS = ("mona", "mona, background off", "mona, random targets off", "sae, each target in turn", "sae cosine")
+SAE_METHODS = ("mona", "mona background off", "mona random targets off", "sae each target in turn", "sae cosine")
 CONTROLS = ("random sae", "shuffled prototype", "longest", "length matched")
 NAMES = (
-    *SAE_METHODS, "coverage", "neurons", "residual cosine", "residual cosine, centred", "rds+", "gradient cosine",
+    *SAE_METHODS, "coverage", "neurons", "residual cosine", "residual cosine centred", "rds+", "gradient cosine",
     "bm25", "tf-idf", "dsir", *CONTROLS,
 )  # fmt: skip
 
@@ -85,13 +85,14 @@ class StandardMethods:
             return mona_scores(pool, self._coded(name, examples))
         codes = self._coded("target", examples)
         if name.startswith("residual"):
-            return cosine_scores(self.coded.residual, codes.residual, centre=name.endswith("centred"))
+            vectors: tuple[Any, Any] = (self.coded.residual, codes.residual)
+            return cosine_scores(*vectors, centre=name.endswith("centred"))
         return self._by_codes(name, codes, seed)
 
     def _by_codes(self, name: str, codes: CodedPool, seed: int) -> np.ndarray:
         if name == "mona":
             return mona_scores(self.coded, codes)
-        if name == "sae, each target in turn":
+        if name == "sae each target in turn":
             return score_each(self.coded, codes)
         if name == "shuffled prototype":
             return mona_scores(self.coded, shuffled_prototype(codes, self.coded, seed=seed))
@@ -100,7 +101,7 @@ class StandardMethods:
             order = coverage_order(self.coded, codes, len(self.pool))
             out[order] = -np.arange(len(order))
             return out
-        kind = {"mona, background off": "background", "mona, random targets off": "matched", "sae cosine": "cosine"}
+        kind = {"mona background off": "background", "mona random targets off": "matched", "sae cosine": "cosine"}
         return score(self.coded, codes, method=kind[name], seed=seed)["score"].to_numpy()
 
     def _by_length(self, name: str, codes: CodedPool, seed: int) -> np.ndarray:
@@ -183,7 +184,7 @@ class StandardMethods:
         for part, tokens in ((is_text, "all"), (~is_text, "answer")):
             at = np.flatnonzero(part)
             choice = TokenChoice(template=self.choice.template, tokens=tokens)
-            out[at] = gradient_vectors(self.trainee, [rows[i] for i in at], choice=choice, dim=out.shape[1])
+            out[at] = gradient_vectors(self.trainee, [rows[int(i)] for i in at], choice=choice, dim=out.shape[1])
         return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def compare(runs: pd.DataFrame, reference: str = REFERENCE, methods: Sequence[st
         method, reference, measure, value (mean), reference_value, difference, ci_low, ci_high, p, n (pairs),
         tasks_better, status ("ok", "too few pairs", "constant").
     """
-    means = runs.groupby(["measure", "method", "task", "seed"], sort=False)["value"].mean()
+    means: Any = runs.groupby(["measure", "method", "task", "seed"], sort=False)["value"].mean()
     names = list(dict.fromkeys(runs["method"])) if methods is None else list(methods)
     rows = []
     for measure in dict.fromkeys(runs["measure"]):
@@ -53,10 +54,11 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
     """
     table = compare(runs)
     table["q"], table["verdict"], table["evidence"] = np.nan, "", ""
-    for measure, part in table.groupby("measure", sort=False):
+    groups: Any = table.groupby("measure", sort=False)
+    for measure, part in groups:
         sign = 1 if measure in LARGER_IS_BETTER else -1
         judged = ~part["method"].isin([ORACLE, BASE])
-        q = pd.Series(np.nan, index=part.index)
+        q: Any = pd.Series(np.nan, index=part.index)
         q[judged] = holm(part.loc[judged, "p"].to_numpy())
         oracle = part[part["method"] == ORACLE]
         power = bool(len(oracle)) and _is_better(oracle.iloc[0], sign)
@@ -105,12 +107,12 @@ def _paired(pairs: pd.DataFrame, measure: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _is_better(row: pd.Series, sign: int) -> bool:
+def _is_better(row: Any, sign: int) -> bool:
     clear = row["status"] == "constant" or (row["status"] == "ok" and row["p"] <= ALPHA)
     return bool(clear and sign * row["difference"] > 0)
 
 
-def _verdict(row: pd.Series, q: float, sign: int, power: bool, judged: bool) -> str:
+def _verdict(row: Any, q: float, sign: int, power: bool, judged: bool) -> str:
     if not judged:
         return "reference"
     if not power:
@@ -124,7 +126,7 @@ def _verdict(row: pd.Series, q: float, sign: int, power: bool, judged: bool) -> 
     return BETTER if sign * row["difference"] > 0 else WORSE
 
 
-def _evidence(row: pd.Series, oracle: pd.DataFrame) -> str:
+def _evidence(row: Any, oracle: pd.DataFrame) -> str:
     text = f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f}) over {row['n']} pairs"
     text += f", {row['tasks_better']} tasks better"
     if len(oracle) and row["method"] != ORACLE:
