@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from analyses.polysemanticity.concepts import AuditConfig
@@ -17,7 +18,9 @@ from analyses.polysemanticity.domain_masks import (
     mask_specificity,
     masking_matrix,
 )
+from analyses.polysemanticity.label_scores import scores_of_labels
 from analyses.polysemanticity.power import audit_sensitivity
+from analyses.polysemanticity.sampling import strongest_tokens
 from analyses.polysemanticity.study import RANDOM, TRAINED, StudyConfig, condition_of, verdict_shares
 from analyses.polysemanticity.unit_audits import (
     DECISIVE,
@@ -40,10 +43,11 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "headline", "polysemanticity_study", "run", "section"]
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 TEXT_SEED = 3_000_017  # other draws than the model or any SAE is trained or judged on
 _AUDITS = {f"{kind}-{which}": (kind, which) for kind in ("neurons", "heads", "latents") for which in (TRAINED, RANDOM)}
 _MASKS = ("masks-neurons", "masks-latents")
+_LABELS = {f"labels-{unit}": what for unit, what in _AUDITS.items() if what[0] != "heads"}
 _VIEW = "analyses.polysemanticity.view:plot"
 Texts = Sequence[str]
 
@@ -58,8 +62,9 @@ def run(job: Job) -> Result:
         return Result("polysemanticity", table, {}, {"skipped": reason, "seed": config.seed}, _VIEW, (reason,))
     sae, twin_sae = (job.sae, job.twin_sae) if job.has_sae else (None, None)
     return polysemanticity_study(
-        job.model, sae, found[0], labels=found[1], twin=job.twin, twin_sae=twin_sae, config=config, store=job.store
-    )
+        job.model, sae, found[0], labels=found[1], sources=_sources_of(job, config), twin=job.twin, twin_sae=twin_sae,
+        config=config, store=job.store,
+    )  # fmt: skip
 
 
 def polysemanticity_study(
@@ -68,6 +73,7 @@ def polysemanticity_study(
     texts: Texts,
     *,
     labels: Sequence[str] | None = None,
+    sources: Mapping[str, Sequence[str]] | None = None,
     twin: Model | None = None,
     twin_sae: SAE | None = None,
     config: StudyConfig | None = None,
@@ -79,18 +85,20 @@ def polysemanticity_study(
         sae: None: neurons and heads alone, and the power of the audit from neurons.
         texts: the first `config.n_texts` are audited on; later ones are left for the masks.
         labels: domain of each text; without them no masks are tried.
+        sources: two or more names -> label of each text ("" for none), for `scores_of_labels`.
         twin: the random-weights model; loaded from the model's name if None.
         twin_sae: the SAE that reads the twin; `sae` if None.
         store: keeps finished units, so that a killed study goes on.
 
     Returns:
         Result "polysemanticity": .table one row a condition and unit (verdict, K, evidence); .tables shares, views
-        (clusters of each unit in each view), power, and with labels masks and specificity.
+        (clusters of each unit in each view), power, with labels masks and specificity, and with
+        sources labels.
 
     Raises:
         SaeMismatch: model and SAE do not fit.
     """
-    study = _Study(model, sae, texts, labels, twin, twin_sae, config or StudyConfig())
+    study = _Study(model, sae, texts, labels, sources, twin, twin_sae, config or StudyConfig())
     found = study.units(store)
     audits = [
         tuple(
@@ -104,6 +112,12 @@ def polysemanticity_study(
         "views": pd.concat([pair[1] for pair in audits], ignore_index=True),
         "power": found["power"][0],
     }
+    if sources is not None:
+        parts = [
+            found[unit][0].assign(kind=kind.removesuffix("s"), condition=which)
+            for unit, (kind, which) in study.label_units.items()
+        ]
+        tables["labels"] = pd.concat(parts, ignore_index=True)
     if labels is not None:
         for i, name in enumerate(("masks", "specificity")):
             both = [found[unit][i].assign(units=unit.partition("-")[2]) for unit in study.masks]
@@ -114,13 +128,20 @@ def polysemanticity_study(
 class _Study:
     """The units of one study; models and texts are read when the first unit that is not finished asks."""
 
-    def __init__(self, model, sae, texts: Texts, labels, twin, twin_sae, config: StudyConfig) -> None:
+    def __init__(self, model, sae, texts: Texts, labels, sources, twin, twin_sae, config: StudyConfig) -> None:
         self.model, self.sae, self.texts, self.labels, self.config = model, sae, list(texts), labels, config
+        self.sources = sources
         self.given_twin, self.twin_sae = twin, twin_sae if twin_sae is not None else sae
 
     @cached_property
     def audits(self) -> dict[str, tuple[str, str]]:
         return {unit: what for unit, what in _AUDITS.items() if what[0] != "latents" or self.sae is not None}
+
+    @cached_property
+    def label_units(self) -> dict[str, tuple[str, str]]:
+        if self.sources is None:
+            return {}
+        return {unit: what for unit, what in _LABELS.items() if what[0] != "latents" or self.sae is not None}
 
     @cached_property
     def masks(self) -> tuple[str, ...]:
@@ -142,7 +163,7 @@ class _Study:
 
     def units(self, store: Store | None) -> dict[str, tuple[pd.DataFrame, ...]]:
         """Return the tables of every unit, computed or loaded."""
-        names = [*self.audits, "power", *self.masks]
+        names = [*self.audits, "power", *self.label_units, *self.masks]
         if store is None:
             return {unit: self.compute(unit) for unit in names}
         options: dict[str, Any] = {"store": store, "name_of": _files, "key_of": lambda _: self.key}
@@ -153,6 +174,8 @@ class _Study:
         """Return the tables of one unit."""
         if unit in _AUDITS:
             return self._audit(*_AUDITS[unit])
+        if unit in _LABELS:
+            return self._labels(*_LABELS[unit])
         return self._power() if unit == "power" else self._masks(None if unit == _MASKS[0] else self.sae)
 
     def _audit(self, kind: str, which: str) -> tuple[pd.DataFrame, ...]:
@@ -186,6 +209,23 @@ class _Study:
             ),
         )  # fmt: skip
 
+    def _labels(self, kind: str, which: str) -> tuple[pd.DataFrame, ...]:
+        """Return what labels say of the largest activation in each text of units drawn as for the audit."""
+        c = self.config
+        model, sae = (self.model, self.sae) if which == TRAINED else (self.twin, self.twin_sae)
+        if kind == "latents":
+            chosen = drawn_units(None, 1, sae.config.d_sae, c.n_units, c.audit.seed)[:, 1]
+            values = read_latents(model, sae, self.read, chosen)
+        else:
+            pairs = drawn_units(None, model.n_layers, model.d_mlp, c.n_units, c.audit.seed)
+            by_layer = {
+                int(layer): part[:, 1] for layer in np.unique(pairs[:, 0]) for part in [pairs[pairs[:, 0] == layer]]
+            }
+            values, _ = read_neurons(model, self.read, by_layer, seed=c.audit.seed)
+        best, _ = strongest_tokens(values, self.seen.text_index)
+        sources = {name: list(labels)[: len(self.read)] for name, labels in self.sources.items()}
+        return (scores_of_labels(best, sources, seed=c.seed),)
+
     def _masks(self, sae: SAE | None) -> tuple[pd.DataFrame, ...]:
         c, labels = self.config, [str(label) for label in self.labels]
         read = self.read[: c.n_choosing]
@@ -204,9 +244,11 @@ class _Study:
     @cached_property
     def inputs(self) -> dict[str, str]:
         labels = {} if self.labels is None else {"labels": texts_sha256([str(label) for label in self.labels])}
+        given = self.sources or {}
+        sources = {f"source {name}": texts_sha256([str(x) for x in values]) for name, values in given.items()}
         return {
-            "texts": texts_sha256(self.texts), **labels, "model": self.model.fingerprint, "sae": _fingerprint(self.sae),
-            "twin": self.twin.fingerprint, "twin sae": _fingerprint(self.twin_sae),
+            "texts": texts_sha256(self.texts), **labels, **sources, "model": self.model.fingerprint,
+            "sae": _fingerprint(self.sae), "twin": self.twin.fingerprint, "twin sae": _fingerprint(self.twin_sae),
         }  # fmt: skip
 
     @cached_property
@@ -232,7 +274,11 @@ class _Study:
 
 
 def _files(unit: str) -> tuple[str, ...]:
-    parts = ("power",) if unit == "power" else ("matrix", "specificity") if unit in _MASKS else ("verdicts", "views")
+    parts = ("verdicts", "views")
+    if unit == "power" or unit in _LABELS:
+        parts = ("power",) if unit == "power" else ("scores",)
+    elif unit in _MASKS:
+        parts = ("matrix", "specificity")
     return tuple(f"polysemanticity/units/{unit.replace(' ', '-')}-{part}.parquet" for part in parts)
 
 
@@ -258,6 +304,20 @@ def _texts_of(job: Job, config: StudyConfig) -> tuple[list[str], list[str] | Non
     more = 40 * config.n_domain_texts  # the rarest domain is 3 % of the texts
     made = list(islice(facts().texts(TEXT_SEED), config.n_texts + more))
     return [text.text for text in made], [text.kind.partition("/")[0] for text in made]
+
+
+def _sources_of(job: Job, config: StudyConfig) -> dict[str, list[str]] | None:
+    """Return the kind of each text that names a city, and the continent of the first; of the bundled model alone."""
+    if job.texts is not None:
+        return None
+    from interp.atlas import facts
+
+    made = islice(facts().texts(TEXT_SEED), config.n_texts)
+    country, countries = facts().cities["country"].to_numpy(), facts().countries
+    found = [
+        (text.kind, countries[country[text.spans[0][2]]]["continent"]) if text.spans else ("", "") for text in made
+    ]
+    return {"kind of text": [kind for kind, _ in found], "continent": [continent for _, continent in found]}
 
 
 def _n_tokens(model: Model, texts: Texts) -> int:

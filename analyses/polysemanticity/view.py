@@ -201,6 +201,8 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
         alt, caption, table = _CAPTIONS[name]
         shown.append(report_figure(fig, alt, caption=caption, table=result.tables[table]))
     tables = {"Verdicts, one row a unit": result.table}
+    if "labels" in result.tables:
+        tables["Known labels: modularity, compactness and feature monosemanticity"] = result.tables["labels"]
     if "specificity" in result.tables:
         tables["Specificity of masks: own domain less the others"] = result.tables["specificity"]
     return Section(

@@ -36,6 +36,9 @@ CONFIG = StudyConfig(
 )  # fmt: skip
 
 
+SOURCES = {"half": ["a", "b"] * 50, "quarter": ["a", "a", "b", "b"] * 25}
+
+
 def an_sae(model, seed=0):
     config = topk_config(model.d_model, 48, k=6, site="resid_post.0", model_fingerprint=model.fingerprint, bos="always")
     rng = np.random.default_rng(seed)
@@ -57,7 +60,7 @@ def small():
 @pytest.fixture(scope="module")
 def studied(small):
     return polysemanticity_study(
-        small.model, small.sae, small.texts, labels=small.labels, twin=small.twin, config=CONFIG
+        small.model, small.sae, small.texts, labels=small.labels, sources=SOURCES, twin=small.twin, config=CONFIG
     )
 
 
@@ -141,7 +144,10 @@ def test_the_study_has_every_kind_under_every_condition(studied):
         ("head", "trained"): 8, ("head", "random weights"): 8, ("head", "random directions"): 4,
         ("latent", "trained"): 6, ("latent", "random weights"): 4, ("latent", "random directions"): 4,
     }  # fmt: skip
-    assert set(studied.tables) == {"shares", "views", "power", "masks", "specificity"}
+    assert set(studied.tables) == {"shares", "views", "power", "labels", "masks", "specificity"}
+    labels = studied.tables["labels"]
+    assert labels.groupby(["kind", "condition"]).ngroups == 4
+    assert set(labels["score"]) <= {"modularity", "compactness", "FMS"}
     assert studied.tables["masks"].groupby("units").size().to_dict() == {"latents": 4, "neurons": 4}
     assert studied.table["n_relations"].notna().sum() == 20
     assert studied.table.groupby("condition")["capacity"].count().to_dict() == {
@@ -152,7 +158,7 @@ def test_the_study_has_every_kind_under_every_condition(studied):
 
 
 def test_a_study_goes_on_where_it_stopped(small, studied, tmp_path, monkeypatch):
-    options = {"labels": small.labels, "twin": small.twin, "config": CONFIG}
+    options = {"labels": small.labels, "sources": SOURCES, "twin": small.twin, "config": CONFIG}
     power = study_run.audit_sensitivity
     monkeypatch.setattr(study_run, "audit_sensitivity", lambda *a, **k: 1 / 0)
     with Store(tmp_path) as store, pytest.raises(ZeroDivisionError):
