@@ -53,3 +53,9 @@ def test_every_count_is_read_by_a_test_and_every_suite_exists(trust):
         for path in ([root / suite] if suite.endswith(".py") else (root / suite).glob("*.py"))
     )  # fmt: skip
     assert all(f'"{name}"' in sources for name in trust.COUNTS)
+
+
+def test_a_suite_is_run_with_its_counts_and_what_it_recorded_is_read(trust):
+    cases = trust.run("tests/unit/test_sites.py", {"INTERP_NAMES": 50})
+    found = trust.summary(cases)
+    assert (found["names_mutated"], found["names_silent"], found["failed"]) == (50, 0, [])
