@@ -58,16 +58,9 @@ def run(suite: str, counts: dict[str, int]) -> list[dict[str, Any]]:
     """Run one suite and return its tests: suite, name, outcome, and what each recorded (name, counts)."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            str(ROOT / suite),
-            f"--junitxml={report}",
-            "--rootdir",
-            str(ROOT),
-        ]
+        # xunit2, the default, takes no properties
+        options = ["-o", "junit_family=xunit1", f"--junitxml={report}", "--rootdir", str(ROOT)]
+        command = [sys.executable, "-m", "pytest", "-q", str(ROOT / suite), *options]
         environment = {**os.environ, **{name: str(n) for name, n in counts.items()}}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if not report.is_file():
