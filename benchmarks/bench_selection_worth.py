@@ -62,15 +62,15 @@ def choose_rate(trainee: Any, work: Path) -> tuple[float, dict[str, float]]:
     return min(RATES, key=lambda lr: losses[f"{lr:g}"]), losses
 
 
-def one_seed(seed: int, tasks: tuple[str, ...], lr: float, models: Any, work: Path) -> Any:
-    """Return a function (deciles) -> runs of one seed: a pool, targets and an SAE of its own."""
+def one_seed(seed: int, tasks: tuple[str, ...], lr: float, models: Any, work: Path, deciles: tuple[str, ...]) -> Runs:
+    """Return the runs of one seed: a pool, targets and an SAE of its own."""
     pool, targets = skill_pool(facts().corpus(), tasks, seed=seed, **POOL)
     selector, trainee = models
     sae = load_sae(f"atlas/{SAES[seed % len(SAES)]}")
     made = StandardMethods(
         pool, selector, sae, trainee=trainee, template=FORM, out=work / f"codes-{seed}", seed=seed
     ).methods()
-    return lambda deciles: measure_runs(
+    return measure_runs(
         pool, targets, made, trainee, seed=seed, tuning=tuning(lr), deciles=deciles, out=work / f"runs-{seed}",
         **SETTINGS,
     )  # fmt: skip
@@ -142,15 +142,10 @@ def main() -> None:
         "batch_tokens": tuning(lr).batch_tokens, "loss": "answer", "methods": list(NAMES), "pool": POOL, **SETTINGS,
     }  # fmt: skip
     parts: list[Runs] = []
-    late: list[Any] = []
     for seed in seeds:
-        run = one_seed(seed, tasks, lr, models, args.work)
-        parts.append(run(()))
-        late += [run] if args.full or seed == 0 else []
-        write(args.out, parts, about(settings, began, f"seeds to {seed}, deciles to come"))
-    for number, run in enumerate(late):
-        parts[number] = run(DECILES)
-        write(args.out, parts, about(settings, began, f"deciles of seeds to {number} of {len(late) - 1}"))
+        deciles = DECILES if args.full or seed == 0 else ()
+        parts.append(one_seed(seed, tasks, lr, models, args.work, deciles))
+        write(args.out, parts, about(settings, began, f"{len(parts)} of {len(seeds)} seeds"))
 
 
 def about(settings: dict[str, Any], began: float, done: str) -> dict[str, Any]:

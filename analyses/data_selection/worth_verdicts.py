@@ -48,9 +48,10 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
     """Return `compare` with random, with q and a verdict for each method and measure.
 
     q is p after Holm over the methods of one measure (oracle and untouched model are not among them). Verdicts:
-    "better than random" or "worse than random" where q <= 0.05; else "no gain over random"; "no power" for all where
-    the oracle itself is not better than random (its p > 0.05), because nothing could have been found; "reference"
-    for oracle and untouched model; the status where there is no test. `evidence` says it in numbers.
+    "better than random" or "worse than random" where q <= 0.05. Else "no gain over random" if the oracle, judged as
+    the best of as many methods (p <= 0.05 / methods), is better than random; if not, "no power", because a perfect
+    method would not have been found either. Where the oracle has p > 0.05, "no power" for all. "reference" for oracle
+    and untouched model; the status where there is no test. `evidence` says it in numbers.
     """
     table = compare(runs)
     table["q"], table["verdict"], table["evidence"] = np.nan, "", ""
@@ -61,10 +62,13 @@ def judge(runs: pd.DataFrame) -> pd.DataFrame:
         q: Any = pd.Series(np.nan, index=part.index)
         q[judged] = holm(part.loc[judged, "p"].to_numpy())
         oracle = part[part["method"] == ORACLE]
-        power = bool(len(oracle)) and _is_better(oracle.iloc[0], sign)
+        levels = (ALPHA, ALPHA / max(1, int(judged.sum())))
+        some, full = (bool(len(oracle)) and _is_better(oracle.iloc[0], sign, level) for level in levels)
         for row in part.index:
             table.loc[row, "q"] = q[row]
-            table.loc[row, "verdict"] = _verdict(part.loc[row], float(q[row]), sign, power, bool(judged[row]))
+            table.loc[row, "verdict"] = (
+                _verdict(part.loc[row], q[row], sign, some, full) if judged[row] else "reference"
+            )
             table.loc[row, "evidence"] = _evidence(part.loc[row], oracle)
     return table
 
@@ -107,22 +111,21 @@ def _paired(pairs: pd.DataFrame, measure: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _is_better(row: Any, sign: int) -> bool:
-    clear = row["status"] == "constant" or (row["status"] == "ok" and row["p"] <= ALPHA)
+def _is_better(row: Any, sign: int, alpha: float) -> bool:
+    clear = row["status"] == "constant" or (row["status"] == "ok" and row["p"] <= alpha)
     return bool(clear and sign * row["difference"] > 0)
 
 
-def _verdict(row: Any, q: float, sign: int, power: bool, judged: bool) -> str:
-    if not judged:
-        return "reference"
-    if not power:
+def _verdict(row: Any, q: float, sign: int, some_power: bool, full_power: bool) -> str:
+    if not some_power:
         return NO_POWER
+    nothing = NO_GAIN if full_power else NO_POWER
     if row["status"] == "constant" and row["difference"] == 0:
-        return NO_GAIN
+        return nothing
     if row["status"] != "ok":
         return str(row["status"])
     if q > ALPHA:
-        return NO_GAIN
+        return nothing
     return BETTER if sign * row["difference"] > 0 else WORSE
 
 

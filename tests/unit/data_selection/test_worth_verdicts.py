@@ -69,6 +69,17 @@ def test_without_a_better_oracle_nothing_is_claimed():
     assert verdicts(runs) == {"good": "no power"}  # no oracle at all
 
 
+def test_an_oracle_that_would_not_pass_as_one_of_many_methods_proves_no_absence():
+    noisy = {f"m{i}": 0.0 for i in range(19)}
+    runs = runs_of({"oracle": -0.5, "clear": -3.0, **noisy}, noise=0.1)
+    oracle = (runs["method"] == "oracle").to_numpy()
+    runs.loc[oracle, "value"] += 0.45 * stats.zscore(np.arange(9.0))  # t of about 3
+    table = judge(runs).set_index("method")
+    assert 0.05 / 20 < table.loc["oracle", "p"] < 0.05
+    assert table.loc["clear", "verdict"] == "better than random"
+    assert set(table.loc[list(noisy), "verdict"]) == {"no power"}
+
+
 def test_the_share_of_relevant_rows_is_better_when_larger():
     runs = runs_of({"oracle": 0.5, "good": 0.3, "bad": -0.3}, measure="relevant")
     assert verdicts(runs) == {"oracle": "reference", "good": "better than random", "bad": "worse than random"}
