@@ -49,6 +49,10 @@ def headline(result: Result) -> Headline:
     from interp.plot import Headline
 
     text, null, n = _latent_words(result) if "counts" in result.tables else _head_words(result)
+    related = result.tables.get("related_heads")
+    if related is not None:
+        extra, control = _related_words(related)
+        text, null = f"{text} {extra}", f"{null} {control}".rstrip()
     circuit = result.tables.get("circuit")
     if circuit is not None:
         extra, control = _circuit_words(result)
@@ -75,6 +79,21 @@ def _latent_words(result: Result) -> tuple[str, str, int]:
     words = ", ".join(f"{100 * found.get(name, 0) / total:.0f} % {name}" for name in _SHOWN[:-1])
     layer = int(control["layer"].iloc[0])
     return text, f"random weights, layer {layer}, n = {total:,}: {words}.", n
+
+
+def _related_words(shares: Any) -> tuple[str, str]:
+    k = int(shares["k"].min())
+    rows = shares[(shares["measure"] == "share") & (shares["k"] == k) & (shares["view"] == "all")]
+    rows = rows.set_index("condition")
+    own = rows.loc["trained"]
+    text = (
+        f"In {int(own['n_related'])} of {int(own['n'])} heads the top {k} latents are more alike than random ones, in "
+        f"{int(own['n_all'])} each of them is."
+    )
+    if "random weights" not in rows.index:
+        return text, ""
+    other = rows.loc["random weights"]
+    return text, f"related latents: {int(other['n_related'])} of {int(other['n'])} heads of random weights."
 
 
 def _head_words(result: Result) -> tuple[str, str, int]:

@@ -47,6 +47,8 @@ def test_related_latents_stand_beside_random_weights(result):
     own = shares[(shares["view"] == "all") & (shares["k"] == 10) & (shares["status"] == "ok")]
     assert own["share"].between(0, 1).all()
     assert (own["ci_low"] <= own["share"]).all()
+    assert "heads the top 10 latents are more alike than random ones" in headline(result).text
+    assert "heads of random weights" in headline(result).null
     assert len(result.tables["relatedness"]) == 2 * 6 * 3 * 3 * 6  # conditions, heads, measures, ks, views
 
 
