@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,36 +77,33 @@ def one_seed(seed: int, tasks: tuple[str, ...], lr: float, models: Any, work: Pa
     )  # fmt: skip
 
 
-def summary(result: Any) -> list[str]:
+def summary(notes: Sequence[str], contrasts: pd.DataFrame) -> list[str]:
     """Return the outcome in sentences, the lost comparisons among them."""
-    lines = list(result.notes)
-    for measure, part in result.tables["contrasts"].groupby("measure", sort=False):
+    lines = list(notes)
+    for measure in dict.fromkeys(contrasts["measure"]):
         sign = 1 if measure == "relevant" else -1
-        for reference, rows in part.groupby("reference", sort=False):
-            mine = rows[~rows["method"].isin(SAE_METHODS)] if reference == "mona" else rows[rows["method"] == "mona"]
-            clear = mine["q"] <= 0.05
-            ahead = mine[clear & (sign * mine["difference"] > 0)]["method"].tolist()
-            behind = mine[clear & (sign * mine["difference"] < 0)]["method"].tolist()
-            level = mine[~clear]["method"].tolist()
+        for reference, others in (("mona", [n for n in NAMES if n not in SAE_METHODS]), ("random sae", SAE_METHODS)):
+            mine = contrasts["method"].isin(others) & (contrasts["reference"] == reference)
+            rows = contrasts[mine & (contrasts["measure"] == measure)]
+            clear, gain = rows["q"] <= 0.05, sign * rows["difference"]
             lines.append(
-                f"{measure}, beside {reference}: better {_named(ahead)}; no difference shown {_named(level)}; "
-                f"worse {_named(behind)}."
+                f"{measure}: better than {reference}: {_named(rows[clear & (gain > 0)])}; not shown to differ from it: "
+                f"{_named(rows[~clear])}; worse: {_named(rows[clear & (gain < 0)])}."
             )
     return lines
 
 
-def _named(names: list[str]) -> str:
-    return ", ".join(names) or "none"
+def _named(rows: pd.DataFrame) -> str:
+    return ", ".join(rows["method"]) or "none"
 
 
 def write(out: Path, parts: list[Runs], done: dict[str, Any]) -> None:
     """Write what there is so far."""
     result = worth_of(Runs.joined(parts), against=AGAINST, about=done["settings"])
     tables = {"verdicts": result.table, **{k: v for k, v in result.tables.items() if k != "decile_runs"}}
-    record = {
-        **done, "summary": summary(result), **{name: _records(table) for name, table in tables.items()},
-        "decile_means": _records(decile_means(result.tables.get("decile_runs"))),
-    }  # fmt: skip
+    record = {**done, "summary": summary(result.notes, result.tables["contrasts"])}
+    record |= {name: _records(table) for name, table in tables.items()}
+    record["decile_means"] = _records(decile_means(result.tables.get("decile_runs")))
     atomic_write_bytes(out, (json.dumps(record, indent=1) + "\n").encode())
     print("\n".join(record["summary"]), flush=True)
 
