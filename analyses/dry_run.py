@@ -318,29 +318,13 @@ def _attention(o: Outline) -> list[Part]:
 
 
 def _polysemanticity(o: Outline) -> list[Part]:
-    from analyses.polysemanticity.concepts import AuditConfig
-    from analyses.polysemanticity.run import _files, _Study, _texts_of
+    from analyses.polysemanticity.run import planned_units
     from analyses.polysemanticity.study import StudyConfig
 
-    config = StudyConfig(seed=o.config.seed, audit=AuditConfig(n_boot=10, seed=o.config.seed))
-    found = _texts_of(_TextsOf(o.config, o.job.texts), config)  # type: ignore[arg-type]
-    if found is None:
-        return [_pages("polysemanticity", 1e4)]
-    study = _Study(None, o.sae, *found, None, None, config)
-    units = [_files(unit) for unit in [*study.audits, "power", *study.masks]]
-    held = 4.0 * o.count(study.read) * (o.sizes.d_model + o.sizes.n_heads * 64 + config.n_units)
-    return [
-        Part("units", units, study.read, 5e4 * len(units), held, {"seed": o.config.seed}),
-        _pages("polysemanticity", 1e6),
-    ]
-
-
-@dataclass(frozen=True)
-class _TextsOf:
-    """What the polysemanticity study asks a job to find its texts."""
-
-    config: RunConfig
-    texts: list[str] | None
+    texts, units = planned_units(o.job, o.sae)
+    held = 4.0 * o.count(texts) * (o.sizes.d_model + o.sizes.n_heads * 64 + StudyConfig().n_units)
+    parts = [Part("units", units, texts, 5e4 * len(units), held, {"seed": o.config.seed})] if units else []
+    return [*parts, _pages("polysemanticity", 1e6)]
 
 
 def _pages(name: str, tables: float) -> Part:

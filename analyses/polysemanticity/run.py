@@ -67,6 +67,20 @@ def run(job: Job) -> Result:
     )  # fmt: skip
 
 
+def planned_units(job: Job, sae: Any) -> tuple[Texts, list[tuple[str, ...]]]:
+    """Return the texts that the study of a job audits on and the files of each unit, without a model.
+
+    Args:
+        sae: anything but None stands for an SAE.
+    """
+    config = StudyConfig(seed=job.config.seed, audit=AuditConfig(n_boot=10, seed=job.config.seed))
+    found = _texts_of(job, config)
+    if found is None:
+        return [], []
+    study = _Study(None, sae, *found, _sources_of(job, config), None, None, config)
+    return study.read, [_files(unit) for unit in study.unit_ids()]
+
+
 def polysemanticity_study(
     model: Model,
     sae: SAE | None,
@@ -161,9 +175,13 @@ class _Study:
     def seen(self) -> TextTokens:
         return read_text_tokens(self.model, self.read, seed=self.config.seed)
 
+    def unit_ids(self) -> list[str]:
+        """Return the ids of all units; no model is needed to know them."""
+        return [*self.audits, "power", *self.label_units, *self.masks]
+
     def units(self, store: Store | None) -> dict[str, tuple[pd.DataFrame, ...]]:
         """Return the tables of every unit, computed or loaded."""
-        names = [*self.audits, "power", *self.label_units, *self.masks]
+        names = self.unit_ids()
         if store is None:
             return {unit: self.compute(unit) for unit in names}
         options: dict[str, Any] = {"store": store, "name_of": _files, "key_of": lambda _: self.key}
