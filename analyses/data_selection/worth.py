@@ -100,6 +100,7 @@ def worth_of(runs: Runs, *, against: Sequence[str] = (), about: Mapping[str, Any
         table,
         tables={name: one for name, one in tables.items() if len(one)},
         provenance=provenance(key, seed=seeds[0]),
+        view="analyses.data_selection.worth_view:plot",
         notes=tuple(_notes(table, runs)),
     )
 

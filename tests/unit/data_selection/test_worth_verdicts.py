@@ -144,5 +144,9 @@ def test_result_says_the_verdicts_in_its_notes_and_survives_saving(tmp_path):
     contrasts = result.tables["contrasts"].set_index("method")
     assert contrasts.loc["same", "difference"] == pytest.approx(0.3, abs=0.02)
     assert contrasts.loc["same", "q"] >= contrasts.loc["same", "p"]
+    axes = result.plot().axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["oracle", "good", "same", "untouched model"]
+    gains = axes.lines[0].get_xdata()
+    np.testing.assert_allclose(gains, [0.5, 0.3, 0.0, -0.2], atol=0.02)
     loaded = type(result).load(result.save(tmp_path / "worth"))
     pd.testing.assert_frame_equal(loaded.table, result.table)
