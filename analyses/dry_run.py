@@ -90,7 +90,7 @@ def dry_run(config: RunConfig, folder: Path) -> DryRun:
 
     chosen = find_analyses(config.analyses)
     outline = Outline(config)
-    store = Store(folder, readonly=True) if folder.is_dir() and any(folder.iterdir()) else None
+    store = Store(folder, readonly=True) if any(folder.glob("manifest*.jsonl")) else None
     rows = []
     for analysis in chosen:
         for part in _PARTS[analysis.name](outline):

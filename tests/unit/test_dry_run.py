@@ -37,6 +37,13 @@ def test_every_analysis_is_planned(no_weights, tmp_path, small_places):
     assert "nothing was run" in plan.text()
 
 
+def test_a_folder_of_other_files_has_nothing_finished(no_weights, tmp_path, small_places):
+    (tmp_path / "notes.txt").write_text("mine")
+    table = dry_run(RunConfig(("geospatial",), places=str(small_places)), tmp_path).table
+    assert table["finished"].sum() == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_prompts_and_tokens_are_those_that_are_read(no_weights, tmp_path, small_places):
     from interp.sources import find_source, load_tokenizer
 
