@@ -22,6 +22,7 @@ from analyses.polysemanticity.grouping import (
     count_interval,
     find_groups,
     likeness,
+    mean_likeness,
     mean_likeness_within,
     replication,
 )
@@ -173,7 +174,7 @@ def _of_view(view: _Prepared, unit: int, at: np.ndarray, rng, config: AuditConfi
         status = "never active" if len(at) == 0 else f"fewer than {config.min_examples} examples"
         return {**missing, "K": -1, "says": "", "clusters": "", "n": len(at), "status": status}
     rows, background, null = view.of_unit(unit, at)
-    similarity, b = likeness(rows, rows), float(likeness(rows, background).mean())
+    similarity, b = likeness(rows, rows), mean_likeness(rows, background)
     groups, alike = find_groups(similarity, b), float(mean_likeness_within(rows, np.arange(len(at))[None])[0])
     p = float((1 + (null >= alike - 1e-12).sum()) / (len(null) + 1))
     low, high, _ = count_interval(similarity, b, rng, n_boot=config.n_boot)

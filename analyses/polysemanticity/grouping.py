@@ -44,6 +44,16 @@ def likeness(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a.astype(np.float64) @ b.astype(np.float64).T
 
 
+def mean_likeness(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the mean of `likeness` over all pairs, from sums alone."""
+    if a.ndim > 1:
+        return float(a.mean(axis=0, dtype=np.float64) @ b.mean(axis=0, dtype=np.float64))
+    _, code = np.unique(np.concatenate([a, b]), return_inverse=True)
+    of_a, of_b = (np.bincount(part[kept != NO_CLASS], minlength=code.max() + 1)
+                  for part, kept in ((code[: len(a)], a), (code[len(a) :], b)))  # fmt: skip
+    return float(of_a @ of_b) / (len(a) * len(b))
+
+
 def centred_rows(view: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return a view of vectors without the mean of its background rows, each row of length 1 (or 0, where it is 0)."""
     if view.ndim == 1:

@@ -18,6 +18,7 @@ from analyses.polysemanticity.grouping import (
     centred_rows,
     find_groups,
     likeness,
+    mean_likeness,
     mean_likeness_within,
     replication,
 )
@@ -27,6 +28,14 @@ from analyses.polysemanticity.sampling import sample_activation_intervals, top_e
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+def test_the_mean_likeness_is_that_over_all_pairs(rng):
+    a, b = rng.standard_normal((7, 3)), rng.standard_normal((9, 3)).astype(np.float32)
+    assert mean_likeness(a, b) == pytest.approx(likeness(a, b).mean())
+    a, b = rng.integers(-1, 4, size=30), rng.integers(-1, 6, size=50)
+    assert mean_likeness(a, b) == pytest.approx(likeness(a, b).mean())
+    assert mean_likeness(np.full(3, -1), b) == 0.0
 
 
 def test_every_interval_gives_its_share(rng):
