@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -48,7 +47,7 @@ def main() -> int:
     began = time.perf_counter()
     cases = [case for suite in SUITES for case in run(suite, counts)]
     results = {**summary(cases), "counts": counts, "seconds": round(time.perf_counter() - began)}
-    results |= {"machine": {"cores": os.cpu_count(), "platform": platform.platform()}, "versions": versions()}
+    results |= {"machine": {"cores": os.cpu_count()}, "versions": versions()}
     atomic_write_bytes(RESULT, (json.dumps(results, indent=1) + "\n").encode())
     print(json.dumps({name: value for name, value in results.items() if name not in ("machine", "versions")}, indent=1))
     return 1 if results["failed"] else 0
