@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -34,8 +34,8 @@ def profile_likeness(mass: sparse.csr_array | np.ndarray) -> np.ndarray:
     """
     rows = sparse.csr_array(mass).astype(np.float64)
     total = rows.sum(axis=1)
-    shares = sparse.diags_array(np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)) @ rows
-    root = sparse.csr_array(shares).sqrt()
+    shares: Any = sparse.diags_array(np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)) @ rows
+    root = shares.sqrt()
     return (root @ root.T).toarray()
 
 

@@ -160,7 +160,7 @@ def circuit_panels(heads: pd.DataFrame, curve: pd.DataFrame | None) -> Figure:
     return fig
 
 
-def relatedness_panels(shares: pd.DataFrame) -> Figure:
+def relatedness_panels(shares: Any) -> Figure:
     """Draw the share of heads whose top latents are related: by number of latents, and by view at the smallest."""
     fig = figure("double", 62, cols=2, sharey=True)
     k = int(shares["k"].min())
@@ -183,7 +183,7 @@ _RANKED = dict(zip(MEASURES, ((PALETTE["blue"], "o"), (PALETTE["vermillion"], "s
                    strict=True))  # fmt: skip
 
 
-def _related_dots(ax: Axes, part: pd.DataFrame, by: str, values: list[Any]) -> None:
+def _related_dots(ax: Axes, part: Any, by: str, values: list[Any]) -> None:
     looks = [(m, "trained", *_RANKED[m], "full") for m in MEASURES]
     looks += [(m, "random weights", GREY, _RANKED[m][1], "none") for m in MEASURES]
     for number, (measure, condition, colour, marker, fill) in enumerate(looks):

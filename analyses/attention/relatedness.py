@@ -107,7 +107,7 @@ def relatedness_of_layers(
         rng = np.random.default_rng([seed, layer])
         found = _of_heads({m: v[often] for m, v in measures.items()}, likeness, rate, ks, rng, n_boot, n_null)
         parts.append(found.assign(layer=layer))
-    table = pd.concat(parts, ignore_index=True)
+    table: Any = pd.concat(parts, ignore_index=True)
     ok = table["status"] == "ok"
     table["q"] = np.nan
     for _, part in table[ok].groupby(["measure", "k", "view"]):
@@ -117,7 +117,7 @@ def relatedness_of_layers(
     return table.assign(seed=seed)[columns]
 
 
-def relatedness_shares(table: pd.DataFrame, *, alpha: float = ALPHA) -> pd.DataFrame:
+def relatedness_shares(table: Any, *, alpha: float = ALPHA) -> pd.DataFrame:
     """Return the share of heads whose top latents are related, by measure, k and view.
 
     Returns:
@@ -225,7 +225,7 @@ def _of_heads(
     measures: Mapping[str, np.ndarray], likeness: Mapping[str, np.ndarray], rate: np.ndarray, ks: Sequence[int],
     rng: np.random.Generator, n_boot: int, n_null: int,
 ) -> pd.DataFrame:  # fmt: skip
-    rows = []
+    rows, about = [], {}
     for measure, values in measures.items():
         for head in range(values.shape[1]):
             order = np.argsort(-values[:, head], kind="stable")

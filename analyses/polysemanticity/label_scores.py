@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,7 @@ def scores_of_labels(
     null = pd.DataFrame([_information(z[order], labels, seed) for order in orders])
     found = [_row(*name, value, null[name].to_numpy()) for name, value in own.items()]
     for source, values in labels.items():
-        table = feature_monosemanticity_score(z, values, n_cuts=N_CUTS, n_shuffles=n_perm, seed=seed)
+        table: Any = feature_monosemanticity_score(z, values.tolist(), n_cuts=N_CUTS, n_shuffles=n_perm, seed=seed)
         ok = table[table["status"] == "ok"]
         if not len(ok):
             continue
@@ -53,10 +54,10 @@ def scores_of_labels(
         value, mean = float(ok["fms"].mean()), float(ok["null_mean"].mean())
         found.append({"score": "FMS", "source": source, "value": value, "null_mean": mean, "null_sd": sd,
                       "z": (value - mean) / sd if sd > 0 else np.nan})  # fmt: skip
-    return pd.DataFrame(found).assign(**about, status="ok")[columns]
+    return pd.DataFrame(found).assign(**about, status="ok").reindex(columns=columns)
 
 
-def _information(z: np.ndarray, labels: Mapping[str, np.ndarray], seed: int) -> dict[tuple[str, str], float]:
+def _information(z: np.ndarray, labels: Mapping[str, Any], seed: int) -> dict[tuple[str, str], float]:
     found = infomec(z, labels, folds=0, seed=seed)
     by_source = dict(zip(found.sources["source"], found.sources["compactness"], strict=True))
     return {("modularity", "all"): found.modularity} | {("compactness", name): c for name, c in by_source.items()}

@@ -167,9 +167,11 @@ def audit_heads(
 
 def _side_by_side(heads: HeadReading, others: HeadReading, kept: np.ndarray) -> HeadReading:
     """Return the columns of all heads, then those that are kept of the others."""
-    both = [np.concatenate([getattr(heads, name), getattr(others, name)[:, kept]], axis=1)
-            for name in ("moved", "source", "relation")]  # fmt: skip
-    return HeadReading(*both, heads.random_source, heads.random_relation)
+    moved, source, relation = (
+        np.concatenate([getattr(heads, name), getattr(others, name)[:, kept]], axis=1)
+        for name in ("moved", "source", "relation")
+    )
+    return HeadReading(moved, source, relation, heads.random_source, heads.random_relation)
 
 
 def _audited(
