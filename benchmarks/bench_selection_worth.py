@@ -135,7 +135,7 @@ def main() -> None:
     models = load_model("atlas"), load_model("atlas@step92")
     lr, losses = choose_rate(models[1], args.work)
     settings = {
-        "skills": list(tasks), "seeds": list(seeds), "lr": lr, "lr_losses": losses, "lr_skills": list(LR_TASKS),
+        "skills": list(tasks), "lr": lr, "lr_losses": losses, "lr_skills": list(LR_TASKS),
         "selector": "atlas", "trainee": "atlas@step92", "saes": list(SAES), "tokens": tuning(lr).tokens,
         "batch_tokens": tuning(lr).batch_tokens, "loss": "answer", "methods": list(NAMES), "pool": POOL, **SETTINGS,
     }  # fmt: skip
@@ -143,6 +143,7 @@ def main() -> None:
     for seed in seeds:
         deciles = DECILES if args.full or seed == 0 else ()
         parts.append(one_seed(seed, tasks, lr, models, args.work, deciles))
+        settings["seeds"] = list(seeds)[: len(parts)]
         write(args.out, parts, about(settings, began, f"{len(parts)} of {len(seeds)} seeds"))
 
 
