@@ -55,7 +55,8 @@ def feature_monosemanticity_score(
         train = _half(own, rng)
         options = {"p": p, "n_cuts": n_cuts, "depth": depth, "seed": seed}
         found = _scores(z, own, train, **options)
-        null = [_scores(z, rng.permutation(own), train, **options) for _ in range(n_shuffles)]
+        shuffled = [rng.permutation(own) for _ in range(n_shuffles)]
+        null = [_scores(z, other, _half(other, rng), **options) for other in shuffled]
         scores = np.array([one["fms"] for one in null])
         about |= {"null_mean": scores.mean() if n_shuffles else np.nan}
         about |= {"null_sd": scores.std(ddof=1) if n_shuffles > 1 else np.nan}

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figures", "headline", "polysemanticity_study", "run", "section"]
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 TEXT_SEED = 3_000_017  # other draws than the model or any SAE is trained or judged on
 _AUDITS = {f"{kind}-{which}": (kind, which) for kind in ("neurons", "heads", "latents") for which in (TRAINED, RANDOM)}
 _MASKS = ("masks-neurons", "masks-latents")
