@@ -255,7 +255,7 @@ def limits(result: Result) -> list[str]:
         return ["Nothing was tested."]
     out = [
         "The rule is strict about several concepts: shades of one, and one concept beside much weaker ones, stay "
-        "undecided, so the share with several concepts is a lower bound; the power curve says how low.",
+        "undecided: the power curve says how many are missed.",
         "Several clusters in every view need not be several concepts: a concept that none of the views shows would "
         "look so too. The share under random directions says how much of the verdict the texts alone can make.",
         "A concept below the floor of activation, or in less than 5 % of the examples, is not seen: the power curve "
