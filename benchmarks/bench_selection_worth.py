@@ -4,7 +4,7 @@ Run with one thread: OMP_NUM_THREADS=1 python benchmarks/bench_selection_worth.p
 Pool: 17 skills in 5 templates each (6 samples a cell, a fifth with wrong answers, a third behind a short story) and
 240 other texts, drawn anew for each seed. Target: 16 examples of one skill in one template. The final weights and the
 SAE of layer 2 (one of three seeds) select; the checkpoint of step 92, which has learnt no skill yet, is tuned on
-3 % of the pool's tokens. The learning rate is chosen on three other skills. Default 3 skills x 3 seeds, about 6 CPU
+3 % of the pool's tokens. The learning rate is chosen on three other skills. Default 3 skills x 5 seeds, about 9 CPU
 minutes; --full: 8 skills x 5 seeds. Trainings are kept in --work, so that a killed run goes on. Writes
 benchmarks/results/selection_worth.json after every seed.
 """
@@ -125,7 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--full", action="store_true", help="8 skills x 5 seeds, deciles of every seed")
     parser.add_argument("--skills", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path("runs/selection_worth"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
