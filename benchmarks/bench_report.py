@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.job import DEFAULT_SAE
+from analyses.job import DEFAULT_SAE, RunConfig, run_job
+from analyses.registry import ANALYSES
 from interp.provenance import versions
 from interp.store import atomic_write_bytes
 
@@ -34,6 +35,7 @@ def main() -> None:
             subprocess.run(command, check=True, capture_output=True)
             seconds.append(time.perf_counter() - began)
         summary = pd.read_parquet(folder / "geospatial" / "summary.parquet")
+        finished = run_job(RunConfig(), folder)  # everything is done: this reads what was found
         page = (folder / "report.html").stat().st_size
     results = {
         "what": "interp run on the bundled model in a fresh process, wall seconds",
@@ -41,6 +43,10 @@ def main() -> None:
         "seconds_when_finished": round(seconds[1], 1),
         "report_bytes": page,
         "site": DEFAULT_SAE["atlas"].split("/")[1],
+        "headlines": [
+            {"analysis": name, "question": ANALYSES[name].question, "text": head.text, "null": head.null}
+            for name, head in finished.headlines.items()
+        ],
         "summary": json.loads(summary.to_json(orient="records")),
         "machine": {"cores": os.cpu_count(), "machine": platform.machine(), "load": round(os.getloadavg()[0], 1)},
         "versions": {k: v for k, v in versions().items() if k != "commit"},

@@ -30,24 +30,33 @@ def read(name: str) -> dict[str, Any]:
     return json.loads((ROOT / "benchmarks" / "results" / name).read_text())
 
 
+_STUDY_COLUMNS = (
+    "condition", "unit", "tested", "autocorrelated", "geographic", "explained by country", "by name or size",
+    "undecided", "largest I",
+)  # fmt: skip
+
+
 def study_table(report: dict[str, Any]) -> list[str]:
-    """Return the summary of the main job as a Markdown table."""
+    """Return the summary of the geospatial study as a Markdown table."""
+    first = report["summary"][0]
     lines = [
-        f"What it finds ({report['summary'][0]['n_places']:,} cities, each the prompt of its name alone, "
-        f"`{report['site']}`, false discovery rate {report['summary'][0]['q_cut']:g}; {report['seconds']:.0f} s on "
-        f"{report['machine']['cores']} cores):",
+        f"What it finds about places ({first['n_places']:,} cities, each the prompt of its name alone, "
+        f"`{report['site']}`, false discovery rate {first['q_cut']:g}; the whole run takes {report['seconds']:.0f} s "
+        f"on {report['machine']['cores']} cores):",
         "",
-        "| condition | unit | tested | significant | also within countries | median I | largest I |",
-        "|---|---|---|---|---|---|---|",
+        "| " + " | ".join(_STUDY_COLUMNS) + " |",
+        "|---" * len(_STUDY_COLUMNS) + "|",
     ]
     for row in report["summary"]:
-        counted = row["n_within_country"] is not None
-        within = f"{row['n_within_country']:.0f}" if counted else row["within_country"]
-        lines.append(
-            f"| {row['condition']} | {row['unit']}s | {row['n_tested']:,} | {row['n_significant']:,} | {within} | "
-            f"{row['median_I']:.3f} | {row['max_I']:.3f} |"
-        )
-    return lines
+        counts = (row[f"n_{name}"] for name in ("significant", "geographic", "by_country", "by_name", "undecided"))
+        cells = " | ".join(f"{count:,}" for count in counts)
+        lines.append(f"| {row['condition']} | {row['unit']}s | {row['n_tested']:,} | {cells} | {row['max_I']:.3f} |")
+    return [*lines, "", *headline_lines(report["headlines"])]
+
+
+def headline_lines(headlines: list[dict[str, str]]) -> list[str]:
+    """Return the answer of every analysis with its null, as a list."""
+    return [f"- **{h['question']}** {h['text']} *Null*: {h['null']}" for h in headlines]
 
 
 def speed_lines(moran: dict[str, Any], capture: dict[str, Any]) -> list[str]:
@@ -84,6 +93,59 @@ def scale_lines(scale: dict[str, Any]) -> list[str]:
             f"{row['esda_seconds_scaled_to_all']:,.0f} | {row['ratio']:,.0f}x | {row['memory']['peak_mb']:,.0f} MB |"
         )
     return lines
+
+
+_METHODS = (
+    ("oracle", "oracle: the right skill, right answers"),
+    ("gradient cosine", "cosine of gradients"),
+    ("mona", "MoNA: Jaccard of mean SAE latents, as published"),
+    ("mona background off", "MoNA less the likeness to the pool"),
+    ("mona random targets off", "MoNA against random targets of equal length"),
+    ("random sae", "MoNA with a random SAE"),
+    ("residual cosine", "mean residual, cosine"),
+    ("rds+", "RDS+"),
+    ("bm25", "BM25"),
+    ("tf-idf", "TF-IDF"),
+    ("dsir", "DSIR"),
+    ("shuffled prototype", "a shuffled target"),
+    ("longest", "the longest"),
+    ("untouched model", "no tuning"),
+)
+_TUNED, _RELEVANT = "loss, other templates", "share_relevant"
+
+
+def worth_lines(worth: dict[str, Any]) -> list[str]:
+    """Return whether selection was worth it, a row a method, and what the trained SAE adds to a random one."""
+    tuned = {row["method"]: row for row in worth["verdicts"] if row["measure"] == _TUNED}
+    picked = {(row["method"], row["measure"]): row["value"] for row in worth["picks"]}
+    setting = worth["settings"]
+    lines = [
+        f"{len(setting['skills'])} skills ({', '.join(setting['skills'])}), {len(setting['seeds'])} seeds, "
+        f"{setting['budget']} of the pool; `{setting['trainee']}` tuned on {setting['tokens']:,} tokens of each pick.",
+        "",
+        "| picked by | right skill | Spearman with length | held-out loss in other templates, less that of random "
+        "picks | q | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for method, words in _METHODS:
+        row = tuned[method]
+        q = "" if row["q"] is None else f"{row['q']:.3f}"
+        known = [picked.get((method, name)) for name in (_RELEVANT, "rho_length")]
+        relevant, rho = ("" if value is None else f"{value:.2f}" for value in known)
+        change = f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+        lines.append(f"| {words} | {relevant} | {rho} | {change} | {q} | {row['verdict']} |")
+    against = next(line for line in worth["summary"] if line.startswith(f"{_TUNED}: better than random sae"))
+    return [*lines, "", f"Trained SAE beside a random one: {against.partition(': ')[2]}"]
+
+
+def trust_lines(trust: dict[str, Any]) -> list[str]:
+    """Return the counts of `make trust` as a sentence."""
+    return [
+        f"`make trust`: {trust['artefacts_mutated']:,} damaged artefacts ({trust['reads_after_damage']:,} reads), "
+        f"{trust['kills']:,} kills, {trust['disk_full_offsets']:,} full disks, {trust['names_mutated']:,} mutated "
+        f"names, {trust['attacks']:,} attacks: {trust['silent_wrong_reads']} silent wrong reads, "
+        f"{trust['lost_units']} lost units, {trust['executions']} executions."
+    ]
 
 
 # what is said, the measure of the card, and what its group begins and ends with
@@ -142,7 +204,12 @@ def front_page() -> dict[str, list[str]]:
     """Return what stands between each pair of markers of README.md."""
     numbers = [*study_table(read("report.json")), "", *speed_lines(read("moran.json"), read("capture.json")), ""]
     numbers += scale_lines(read("moran_scale.json"))
-    return {"numbers": numbers, "atlas": knowledge_table(card())}
+    return {
+        "numbers": numbers,
+        "selection": worth_lines(read("selection_worth.json")),
+        "trust": trust_lines(read("trust.json")),
+        "atlas": knowledge_table(card()),
+    }
 
 
 def sae_page() -> dict[str, list[str]]:
