@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -40,9 +40,9 @@ def keep_recent(n: int) -> Callable[[Callable[P, np.ndarray]], Callable[P, np.nd
 
 
 def _digest(value: Any) -> Any:
-    if not isinstance(value, np.ndarray):
+    if isinstance(value, Hashable):
         return value
-    content = np.ascontiguousarray(value)
+    content = np.ascontiguousarray(value)  # arrays, and what is read as one: lists, frames
     if content.dtype == object:  # bytes of an object array are addresses
         content = content.astype(str)
     return content.dtype.str, content.shape, hashlib.blake2b(content.tobytes(), digest_size=16).digest()

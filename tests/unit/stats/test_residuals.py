@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse, special
 from spatial_fields import knn, points, smooth_fields
@@ -104,6 +105,13 @@ def test_exchange_inside_groups_equals_regressing_every_deal_on_all_covariates(W
         dealt.append(N / dense.sum() * np.einsum("if,ij,jf->f", again, dense, again) / (again**2).sum(axis=0))
     np.testing.assert_allclose(ours.null_mean, np.mean(dealt, axis=0), rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(ours.null_sd, np.std(dealt, axis=0), rtol=1e-8)
+
+
+@pytest.mark.parametrize("form", [pd.DataFrame, np.ndarray.tolist])
+def test_covariates_may_be_a_frame_or_lists(W, Z, mixed_features, form):
+    ours, expected = (residual_moran_i(mixed_features, z, W, permutations=9) for z in (form(Z), Z))
+    np.testing.assert_array_equal(ours.I, expected.I)
+    np.testing.assert_array_equal(ours.p, expected.p)
 
 
 def test_what_does_not_fit_is_refused(W, Z):
