@@ -59,14 +59,9 @@ def headline_lines(headlines: list[dict[str, str]]) -> list[str]:
     return [f"- **{h['question']}** {h['text']} *Null*: {h['null']}" for h in headlines]
 
 
-def speed_lines(moran: dict[str, Any], capture: dict[str, Any]) -> list[str]:
-    """Return the benchmark ratios as sentences."""
-    rows = moran["rows"]
-    ratios = "; ".join(f"{name.replace('sparse', '1 % dense')}: {row['ratio']:.0f}x" for name, row in rows.items())
-    lines = [
-        f"Speed: Moran's I a feature beside a loop over `esda.Moran` ({moran['n_places']:,} places, CPU time, one "
-        f"thread): {ratios}."
-    ]
+def speed_lines(capture: dict[str, Any]) -> list[str]:
+    """Return the benchmark ratios of capture as sentences."""
+    lines = []
     for name, model in capture["models"].items():
         ways = model["ways"]
         lines.append(
@@ -202,7 +197,7 @@ def knowledge_table(card: dict[str, Any]) -> list[str]:
 
 def front_page() -> dict[str, list[str]]:
     """Return what stands between each pair of markers of README.md."""
-    numbers = [*study_table(read("report.json")), "", *speed_lines(read("moran.json"), read("capture.json")), ""]
+    numbers = [*study_table(read("report.json")), "", *speed_lines(read("capture.json")), ""]
     numbers += scale_lines(read("moran_scale.json"))
     return {
         "numbers": numbers,
