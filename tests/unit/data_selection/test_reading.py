@@ -181,15 +181,3 @@ def check_mutations(folder, seeds):
 def test_no_mutation_crashes_or_loses_a_row(tmp_path):
     """INTERP_MUTATIONS=10000 tries as many damaged files, each as lines, as CSV and as gzip."""
     check_mutations(tmp_path, range(int(os.environ.get("INTERP_MUTATIONS", "100"))))
-
-
-def test_no_module_has_the_name_of_a_public_function_and_every_name_loads():
-    import pkgutil
-
-    import analyses.data_selection as surface
-
-    modules = {module.name for module in pkgutil.iter_modules(surface.__path__)}
-    assert not modules & set(surface.__all__)
-    assert all(callable(getattr(surface, name)) for name in surface.__all__)
-    with pytest.raises(AttributeError, match="mona_scores"):
-        surface.monascores  # noqa: B018

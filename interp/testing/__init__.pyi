@@ -1,0 +1,8 @@
+from .planted_attention import PlantedAttention as PlantedAttention, planted_layer as planted_layer
+from .planted_units import PlantedUnits as PlantedUnits, concept_units as concept_units
+from .tiny import (
+    TokenizerStyle as TokenizerStyle,
+    tiny_model as tiny_model,
+    tiny_module as tiny_module,
+    tiny_tokenizer as tiny_tokenizer,
+)
