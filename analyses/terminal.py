@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,3 +29,20 @@ def print_table(table: pd.DataFrame, title: str) -> None:
     for row in table.itertuples(index=False):
         view.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
     Console().print(view)
+
+
+def flowing(docstring: str) -> str:
+    """Return a docstring with each paragraph on one line, for a help that is wrapped to the terminal.
+
+    Examples (indented by two), names of parameters and rules keep their lines.
+    """
+    lines: list[str] = [""]
+    for line in inspect.cleandoc(docstring).splitlines():
+        above = lines[-1]
+        described = line.startswith("    ") and above.startswith("    ")
+        told = line[:1] not in ("", " ", "-") and above[:1] not in ("", " ") and not above.endswith("-")
+        if described or (told and "----------" not in lines):
+            lines[-1] = f"{above} {line.strip()}"
+        else:
+            lines.append(line)
+    return "\n".join(lines[1:])

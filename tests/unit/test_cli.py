@@ -27,12 +27,53 @@ def test_help_has_examples(error_of):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "points", "show-tokens", "status", "train-sae", "eval-sae", "doctor", "report"]
+    "command",
+    [
+        "run",
+        "points",
+        "show-tokens",
+        "status",
+        "train-sae",
+        "eval-sae",
+        "doctor",
+        "report",
+        "probe",
+        "dashboard",
+        "select",
+    ],
 )
 def test_every_command_explains_itself(error_of, command):
     code, text = error_of(command, "--help")
     assert code == 0
-    assert "Example" in text
+    assert text.count("Example") == 1
+    assert f"interp {command}" in text.split("Example")[1]
+    assert "--empty" not in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_help_is_wrapped_to_the_terminal_alone(error_of, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, text = error_of("run", "--help")
+    described = " ".join(line.strip("│ ").removeprefix("--sae STR").strip() for line in text.splitlines())
+    assert "Another model without one has its neurons tested alone." in described
+    lines = text.splitlines()
+    joined = next(i for i, line in enumerate(lines) if "parquet, GeoJSON" in line)
+    assert "CSV" in lines[joined] or "CSV, TSV," in lines[joined - 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "analysis"), [("geo", "geospatial"), ("attention", "attention"), ("polysemanticity", "polysemanticity")]
+)
+def test_an_analysis_has_a_command_with_the_options_of_run(error_of, monkeypatch, name, analysis, tmp_path):
+    import analyses.job
+
+    calls = []
+    monkeypatch.setattr(analyses.job, "run_job", lambda *args: calls.append(args) or type("R", (), {"text": str})())
+    for argv in (["run", analysis], [name]):
+        assert error_of(*argv, "--seed", "3", "--no-survey", "--out", str(tmp_path))[0] == 0
+    assert calls[0] == calls[1]
+    assert "--permutations" in error_of(name, "--help")[1]
+    assert error_of(name, "probing")[0] == 2
 
 
 @pytest.mark.parametrize("argv", [["bogus"], ["run", "--kk", "3"], ["run", "--k", "three"], ["status"]])
