@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from analyses.attention.factored import Encoder, batch_attribution_by_source, event_attribution
-from analyses.attention.reading import Attention
+from interp.attribution import Attention, Encoder, batch_attribution_by_source, event_attribution
 
 RESULTS = Path(__file__).parent / "results" / "attribution.json"
 ROWS, POS, HEADS, WIDTH, LATENTS, EVENTS = 8, 128, 12, 64, 16, 160

@@ -13,10 +13,10 @@ from scipy.stats import rankdata
 
 from analyses.attention.attributions import attention_layer, on_device, strongest_events
 from analyses.attention.decoder_share import head_share
-from analyses.attention.factored import encoder_of
 from analyses.attention.reading import attention_batches
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_rows import TokenRows, token_rows
+from interp.attribution import encoder_of
 from interp.errors import InvalidInput
 from interp.provenance import provenance
 from interp.result import Result

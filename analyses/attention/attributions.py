@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analyses.attention.factored import Encoder, encoder_of, event_attribution
-from analyses.attention.reading import Attention, attention_batches
+from analyses.attention.reading import attention_batches
 from analyses.attention.relations import RELATIONS, relation_codes
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_rows import TokenRows, token_rows
+from interp.attribution import Attention, Encoder, encoder_of, event_attribution
 from interp.errors import InvalidInput
 from interp.sites import Site
 

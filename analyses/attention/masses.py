@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from analyses.attention.attributions import encoded
-from analyses.attention.factored import encoder_of, event_attribution
-from analyses.attention.reading import Attention, attention_batches
+from analyses.attention.reading import attention_batches
 from analyses.attention.relations import NONE, relation_codes, relation_mass
 from analyses.attention.token_rows import TokenRows
+from interp.attribution import Attention, encoder_of, event_attribution
 from interp.errors import InvalidInput
 
 if TYPE_CHECKING:

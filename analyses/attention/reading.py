@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from analyses.attention.token_rows import TokenRows
+from interp.attribution import Attention
 from interp.errors import ModelMismatch, UnknownSite, nearest
 from interp.reading import read_sites
 from interp.sites import Site
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
     from interp.models import Model
 
 _IDENTITY = "pattern x v == z"
-
-
-@dataclass(frozen=True, eq=False)
-class Attention:
-    """What a layer attended to in some rows, in float32."""
-
-    pattern: torch.Tensor
-    """[row, head, query_pos, source_pos]; rows of it sum to 1."""
-    v: torch.Tensor
-    """[row, pos, head, d_head]; grouped query heads share a value, which is repeated here."""
-    z: torch.Tensor
-    """[row, pos, head, d_head]: pattern x v."""
 
 
 def require_attention(model: Model, layers: Sequence[int]) -> None:

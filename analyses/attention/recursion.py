@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from analyses.attention.attributions import attention_layer, on_device, token_names
-from analyses.attention.factored import encoder_of
-from analyses.attention.linear_values import normalised, output_map, value_readers
 from analyses.attention.reading import require_attention
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_rows import TokenRows, token_rows
+from interp.attribution import encoder_of
 from interp.errors import InvalidInput
+from interp.linear_parts import normalised, output_map, value_readers
 from interp.reading import read_sites
 from interp.sites import Site
 

@@ -13,13 +13,13 @@ from scipy import sparse
 from analyses.attention.attributions import attention_layer, on_device
 from analyses.attention.decoder_share import head_share
 from analyses.attention.evidence import activations_of
-from analyses.attention.factored import encoder_of
 from analyses.attention.latent_sets import in_one, matched_sets, profile_likeness, set_likeness
 from analyses.attention.masses import LatentEvents, latent_events
 from analyses.attention.reading import attention_batches
 from analyses.attention.relations import BOS
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_rows import TokenRows, token_rows
+from interp.attribution import encoder_of
 from interp.errors import InvalidInput
 from interp.stats.corrections import benjamini_hochberg
 from interp.stats.intervals import wilson_interval

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from analyses.attention import direct_feature_attribution
-from analyses.attention.factored import (
+from analyses.attention.reading import read_attention, require_attention
+from analyses.attention.token_rows import token_rows
+from interp.attribution import (
     batch_attribution_by_head,
     batch_attribution_by_source,
     encoder_of,
     event_attribution,
 )
-from analyses.attention.reading import read_attention, require_attention
-from analyses.attention.token_rows import token_rows
 from interp.errors import InvalidInput, ModelMismatch, SaeMismatch, UnknownSite
 from interp.testing import tiny_model
 from interp.testing.tiny import _EXTRA

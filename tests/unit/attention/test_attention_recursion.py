@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from analyses.attention import direct_feature_attribution, recursive_attribution
-from analyses.attention.linear_values import linear_norm, normalised
 from interp.errors import InvalidInput, ModelMismatch
+from interp.linear_parts import linear_norm, normalised
 from interp.testing import tiny_model
 from interp.testing.tiny import _EXTRA
 

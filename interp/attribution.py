@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from analyses.attention.reading import Attention
 from interp.errors import SaeMismatch
 from interp.sae.gated import GatedSAE
 
@@ -25,6 +24,18 @@ if TYPE_CHECKING:
     from interp.sae import SAE
 
 LAYER_NORM_EPS = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """What a layer attended to in some rows, in float32."""
+
+    pattern: Tensor
+    """[row, head, query_pos, source_pos]; rows of it sum to 1."""
+    v: Tensor
+    """[row, pos, head, d_head]; grouped query heads share a value, which is repeated here."""
+    z: Tensor
+    """[row, pos, head, d_head]: pattern x v."""
 
 
 @dataclass(frozen=True, eq=False)

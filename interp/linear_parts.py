@@ -1,4 +1,4 @@
-"""The values of a layer as a linear function of the residual stream, its norm held fixed: checked, else refused."""
+"""What a layer reads and adds as linear functions, its norms held fixed: checked against the model, else refused."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ class LinearNorm:
         return y * self.gain * scale[..., None]
 
 
-def linear_norm(model: Model, layer: int) -> LinearNorm | None:
-    """Return the norm before the attention of a layer, found by asking it; None: there is none."""
-    norm = getattr(model.bridge.blocks[layer], "ln1", None)
+def linear_norm(model: Model, layer: int, which: str = "ln1") -> LinearNorm | None:
+    """Return a norm of a layer, found by asking it; None: there is none.
+
+    Args:
+        which: "ln1", the norm before attention, or "ln2", that before the MLP.
+    """
+    norm = getattr(model.bridge.blocks[layer], which, None)
     if norm is None:
         return None
     with torch.no_grad():
@@ -44,21 +48,21 @@ def linear_norm(model: Model, layer: int) -> LinearNorm | None:
     return LinearNorm(gain, shift, bool((flat - shift).abs().max() < 0.01 * gain.abs().max()))
 
 
-def normalised(model: Model, layer: int, x: Tensor) -> tuple[LinearNorm, Tensor]:
-    """Return the norm of a layer and its scale at x [pos, d_model].
+def normalised(model: Model, layer: int, x: Tensor, which: str = "ln1") -> tuple[LinearNorm, Tensor]:
+    """Return a norm of a layer and its scale at x [pos, d_model].
 
     Raises:
         ModelMismatch: the norm is not a mean, a scale, a gain and a shift.
     """
-    norm = linear_norm(model, layer)
+    norm = linear_norm(model, layer, which)
     if norm is None:
         one = torch.ones(model.d_model, device=x.device)
         return LinearNorm(one, 0 * one, False), torch.ones(len(x), device=x.device)
     with torch.no_grad():
-        made = model.bridge.blocks[layer].ln1(x[None].to(model.dtype))[0].float() - norm.shift
+        made = getattr(model.bridge.blocks[layer], which)(x[None].to(model.dtype))[0].float() - norm.shift
     raw = norm.apply(x.float(), torch.ones(len(x), device=x.device))
     scale = (made * raw).sum(dim=1) / raw.square().sum(dim=1).clamp_min(1e-30)
-    _require_close(raw * scale[:, None], made, f"the norm before attention in layer {layer} of {model.name}")
+    _require_close(raw * scale[:, None], made, f"the norm {which} of layer {layer} of {model.name}")
     return norm, scale
 
 
@@ -79,14 +83,38 @@ def output_map(model: Model, layer: int, z: Tensor, attn_out: Tensor) -> tuple[T
         ModelMismatch: attention is followed by a norm, so what its parts add is not linear in them.
     """
     attn = model.bridge.blocks[layer].attn
-    W = attn.W_O.detach().float().flatten(0, 1)
-    found = getattr(attn, "b_O", None)
-    bias = torch.zeros(W.shape[1], device=W.device) if found is None else found.detach().float()
-    made = z.float() @ W + bias
-    scale = float((made * attn_out).sum() / made.square().sum().clamp_min(1e-30))  # some models scale what they add
     what = f"what attention adds in layer {layer} of {model.name} (is there a norm after attention?)"
-    _require_close(scale * made, attn_out.float(), what)
-    return scale * W, scale * bias
+    return _map_onto(attn.W_O.detach().float().flatten(0, 1), getattr(attn, "b_O", None), z, attn_out, what)
+
+
+def neuron_output_map(model: Model, layer: int, post: Tensor, mlp_out: Tensor) -> tuple[Tensor, Tensor]:
+    """Return M [d_mlp, d_model] and a bias so that mlp_out = post M + bias at post [pos, d_mlp].
+
+    Raises:
+        ModelMismatch: the MLP is followed by a norm, so what its neurons add is not linear in them.
+    """
+    mlp = model.bridge.blocks[layer].mlp
+    what = f"what the MLP adds in layer {layer} of {model.name} (is there a norm after the MLP?)"
+    return _map_onto(mlp.W_out.detach().float(), getattr(mlp, "b_out", None), post, mlp_out, what)
+
+
+def _map_onto(W: Tensor, bias: Tensor | None, given: Tensor, out: Tensor, what: str) -> tuple[Tensor, Tensor]:
+    b = torch.zeros(W.shape[1], device=W.device) if bias is None else bias.detach().float()
+    made = given.float() @ W + b
+    scale = float((made * out).sum() / made.square().sum().clamp_min(1e-30))  # some models scale what they add
+    _require_close(scale * made, out.float(), what)
+    return scale * W, scale * b
+
+
+def neuron_readers(model: Model, layer: int) -> list[tuple[Tensor, Tensor]]:
+    """Return (W [d_mlp, d_model], b [d_mlp]) of a layer's neurons; if gated, of the gate, then of the other factor."""
+    mlp = model.bridge.blocks[layer].mlp
+    names = [("W_gate", "b_gate"), ("W_in", "b_in")] if getattr(mlp, "W_gate", None) is not None else [("W_in", "b_in")]
+    out = []
+    for weight, bias in names:
+        W, b = getattr(mlp, weight).detach().float().T, getattr(mlp, bias, None)
+        out.append((W, torch.zeros(len(W), device=W.device) if b is None else b.detach().float()))
+    return out
 
 
 def _require_close(made: Tensor, found: Tensor, what: str) -> None:
