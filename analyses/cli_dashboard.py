@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from analyses.terminal import say
-
-if TYPE_CHECKING:
-    from interp.models import Model
-    from interp.sae import SAE
 
 
 def dashboard(
@@ -57,9 +53,11 @@ def dashboard(
     """
     from analyses.dashboards import feature_dashboard, save_dashboard
     from analyses.dashboards.page import page_budget
+    from analyses.latent_pages import of_attention
     from interp.errors import InvalidInput
     from interp.models import load_model
     from interp.sae import load_sae
+    from interp.text_files import texts_for
 
     if not out.parent.is_dir():
         raise InvalidInput(f"there is no folder {out.parent} for {out.name}; make it, or choose another.")
@@ -71,8 +69,8 @@ def dashboard(
     policy: Any = bos if bos is not None else loaded_sae.config.bos
     loaded = load_model(source, bos=policy)
     page = feature_dashboard(
-        loaded_sae, chosen, model=loaded, texts=_texts(texts, n_texts, loaded), seed=seed,
-        allow_mismatch=allow_mismatch, title=f"Latents of {sae}", **_of_attention(loaded_sae, loaded),
+        loaded_sae, chosen, model=loaded, texts=texts_for(loaded.name, texts, n_texts), seed=seed,
+        allow_mismatch=allow_mismatch, title=f"Latents of {sae}", **of_attention(loaded_sae, loaded),
     )  # fmt: skip
     save_dashboard(page, out)
     n = len(chosen)
@@ -94,32 +92,3 @@ def parse_latents(text: str, d_sae: int) -> list[int]:
     if not found:
         raise InvalidInput(f"--latents {text} has no latent in it; a range goes upwards, such as 10-19.")
     return checked_latents(found, d_sae)
-
-
-def _of_attention(sae: SAE, model: Model) -> dict[str, Any]:
-    """Return what the study of attention adds to an SAE on z: attribution by source, and the heads of a decoder."""
-    from interp.sites import Site
-
-    if sae.config.site is None or Site.parse(sae.config.site).component != "z" or sae.config.is_transcoder:
-        return {}
-    from analyses.attention import decoder_head_share, direct_feature_attribution
-
-    return {"attribution": direct_feature_attribution, "head_share": decoder_head_share(sae, n_heads=model.n_heads)}
-
-
-def _texts(path: Path | None, n: int, model: Model) -> list[str]:
-    from itertools import islice
-
-    from interp.errors import InvalidInput
-
-    if path is None and model.name.partition("@")[0] == "atlas":
-        from interp.atlas import facts
-        from interp.atlas.saes import SAE_TEXT_SEED, FreshTexts
-
-        return list(islice(FreshTexts(facts(), SAE_TEXT_SEED + 1), n))  # other draws than SAEs are trained on
-    if path is None or not path.is_file():
-        raise InvalidInput(f"give --texts FILE with one text a line; given {path}.")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise InvalidInput(f"{path} has no text in it; --texts expects one text a line.")
-    return lines[:n]

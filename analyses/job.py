@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from analyses.latent_pages import latent_links, write_latent_pages
 from analyses.registry import ANALYSES, Analysis, find_analyses
 from interp.errors import InvalidInput, SaeMismatch
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from interp.sae import SAE
     from interp.store import Key, Store
 
-VIEW_VERSION = "2"  # of what is drawn from tables: figures and report
+VIEW_VERSION = "3"  # of what is drawn from tables: figures and report
 _ABOUT = "run.json"  # what was asked for, written when every analysis is done
 DEFAULT_SAE = {"atlas": "atlas/resid_post.2"}
 CONTROL_SAE = {"atlas/resid_post.2": "atlas-random/resid_post.2"}
@@ -172,6 +173,7 @@ def run_job(config: RunConfig, folder: Path) -> Finished:
         job = Job(config, store)
         results = {analysis.name: run_analysis(analysis, job) for analysis in chosen}
         store.put_json(_ABOUT, {"config": config.to_dict(), "analyses": list(results)})
+        write_latent_pages(chosen, results, job, results_key(config.to_dict(), chosen, results))
         write_report(chosen, results, config.to_dict(), store)
     headlines = {a.name: a.load().headline(results[a.name]) for a in chosen}
     return Finished(folder, results, headlines, time.perf_counter() - began)
@@ -259,6 +261,14 @@ def tables_key(name: str, result: Result) -> Key:
     return make_key({"analysis": name, "provenance": result.provenance}, hashes, code_version=VIEW_VERSION)
 
 
+def results_key(config: dict[str, Any], chosen: list[Analysis], results: dict[str, Result]) -> Key:
+    """Return the key of what is made from all results of a run: the report and the pages beside it."""
+    from interp.store import make_key
+
+    inputs = {a.name: tables_key(a.name, results[a.name]) for a in chosen}
+    return make_key(config, inputs, code_version=VIEW_VERSION)
+
+
 def _draw(analysis: Analysis, result: Result, store: Store, key: Key, *, again: bool = False) -> None:
     """Write the figures that are not there, or all again; figures.json, written last, says which there are."""
     from interp.plot import figure_bytes
@@ -281,14 +291,17 @@ def write_report(
     """Write report.html, one offline page with a section an analysis, unless it is there or to be written again."""
     from analyses.citations import cite
     from interp.plot import render_report
-    from interp.store import canonical_json, make_key
+    from interp.store import canonical_json
 
-    inputs = {a.name: tables_key(a.name, results[a.name]) for a in chosen}
-    key = make_key(config, inputs, code_version=VIEW_VERSION)
+    key = results_key(config, chosen, results)
+    links = latent_links(store, key)
 
     def page() -> bytes:
         modules = {a.name: a.load() for a in chosen}
-        sections = [m.section(results[name], m.figures(results[name])) for name, m in modules.items()]
+        sections = [
+            replace(m.section(results[name], m.figures(results[name])), links=links.get(name, ()))
+            for name, m in modules.items()
+        ]
         provenance = {"config": config, **{name: r.provenance for name, r in results.items()}}
         ordered = json.loads(canonical_json(provenance))  # sorted, as it is read back when the report is rebuilt
         references = cite(r.name for r in results.values())

@@ -6,6 +6,8 @@ A module that is listed here has four functions, and no base class:
     figures(result) -> {name: Figure}        drawn from the tables of the result alone
     headline(result) -> Headline             the answer in a sentence, with its null
     section(result, figures) -> Section      its part of the report
+
+and, where its report shows latents, `example_latents(result) -> {site: [latent]}`, which get dashboards.
 """
 
 from __future__ import annotations

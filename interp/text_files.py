@@ -23,3 +23,21 @@ def read_texts(path: str | Path) -> list[str]:
     if not lines:
         raise InvalidInput(f"{file} has no text in it; --texts expects one text a line.")
     return lines
+
+
+def texts_for(model: str, path: str | Path | None, n: int) -> list[str]:
+    """Return the first n texts of a file or, without one, fresh texts of the bundled model's own corpus.
+
+    Args:
+        model: name of the model that will read them.
+
+    Raises:
+        InvalidInput: as `read_texts`; no file for a model that has no text of its own.
+    """
+    if path is not None:
+        return read_texts(path)[:n]
+    if model.partition("@")[0] != "atlas":
+        raise InvalidInput("give --texts FILE with one text a line: this model has no text of its own.")
+    from interp.atlas.saes import held_out_texts
+
+    return held_out_texts(n)

@@ -21,7 +21,7 @@ from analyses.attention.relatedness import relatedness_of_layers, relatedness_sh
 from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_maps import ALL, token_map_scores, word_pairs
 from analyses.attention.token_rows import TokenRows, joined, random_repeats, token_rows
-from analyses.attention.view import figures, headline, section
+from analyses.attention.view import example_latents, figures, headline, section
 from interp.provenance import provenance
 from interp.result import Result
 from interp.sites import Site
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from interp.models import Model
     from interp.sae import SAE
 
-__all__ = ["attention_study", "figures", "headline", "run", "section"]
+__all__ = ["attention_study", "example_latents", "figures", "headline", "run", "section"]
 
 CODE_VERSION = "2"
 VIEW = "analyses.attention.view:plot"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analyses.attention.family_rules import FAMILIES
 from analyses.attention.panels import circuit_panels, family_bars, head_maps, profile_bars, relatedness_panels
 from interp.plot import report_figure
 from interp.plot.numbers import format_number
@@ -42,6 +43,15 @@ def figures(result: Result) -> dict[str, Figure]:
     if "circuit" in tables:
         out["circuit"] = circuit_panels(tables["circuit"], tables.get("circuit_curve"))
     return out
+
+
+def example_latents(result: Result) -> dict[str, list[int]]:
+    """Return two latents of each decided family, those that the evidence places most firmly, by site."""
+    if "counts" not in result.tables:
+        return {}
+    table = result.table[result.table["family"].isin(FAMILIES[: FAMILIES.index("mixed")])]
+    firm = table.sort_values(["confidence", "n"], ascending=False, kind="stable").groupby("family").head(2)
+    return {f"z.{layer}": sorted(own["latent"].tolist()) for layer, own in firm.groupby("layer")}
 
 
 def headline(result: Result) -> Headline:

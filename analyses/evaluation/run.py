@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,7 +15,7 @@ from interp.plot import save_figure
 from interp.provenance import provenance
 from interp.result import Result
 from interp.store import make_key, sha256_array
-from interp.text_files import read_texts
+from interp.text_files import texts_for
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -219,24 +218,13 @@ def eval_sae_command(
     if control is not None:
         beside = (load_sae(control), load_model(source, bos=bos, weights="random"))
     result = evaluate(
-        sae, loaded, _texts(texts, n_texts, of_atlas), seed=seed, control=beside, allow_mismatch=allow_mismatch,
+        sae, loaded, texts_for(loaded.name, texts, n_texts), seed=seed, control=beside, allow_mismatch=allow_mismatch,
         label_sets=_label_sets(labels, of_atlas, seed),
     )  # fmt: skip
     if out is not None:
         result.save(out / "tables")
         save_figure(result.plot(), out / "evaluation")
     return result
-
-
-def _texts(path: Path | None, n: int, of_atlas: bool) -> list[str]:
-    if path is None and of_atlas:
-        from interp.atlas import facts
-        from interp.atlas.saes import SAE_TEXT_SEED, FreshTexts
-
-        return list(islice(FreshTexts(facts(), SAE_TEXT_SEED + 1), n))  # other draws than SAEs are trained on
-    if path is None:
-        raise InvalidInput("give --texts FILE with one text a line: this model has no text of its own.")
-    return read_texts(path)[:n]
 
 
 def _label_sets(path: Path | None, of_atlas: bool, seed: int) -> dict[str, LabelSet]:

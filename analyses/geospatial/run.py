@@ -39,7 +39,7 @@ from analyses.geospatial.study import (
 from analyses.geospatial.study_units import CODE_VERSION, StudyUnits
 from analyses.geospatial.survey import layer_sites, readings_for, survey_tests
 from analyses.geospatial.verdicts import Context
-from analyses.geospatial.view import figures, headline, section
+from analyses.geospatial.view import example_latents, figures, headline, section
 from analyses.geospatial.weights import SpatialWeights, spatial_weights
 from interp.atlas.world import country_table
 from interp.errors import InvalidInput, SaeMismatch
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from interp.models import Model
     from interp.sae import SAE
 
-__all__ = ["autocorrelation_study", "figures", "headline", "run", "section"]
+__all__ = ["autocorrelation_study", "example_latents", "figures", "headline", "run", "section"]
 
 
 def run(job: Job) -> Result:

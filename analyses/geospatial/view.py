@@ -77,6 +77,13 @@ def feature_maps(tests: pd.DataFrame, values: pd.DataFrame, places: pd.DataFrame
     return map_grid(named, places, table=own, features=list(named.columns), unit=words)
 
 
+def example_latents(result: Result) -> dict[str, list[int]]:
+    """Return the latents whose maps are drawn, by site; none where neurons are drawn."""
+    if result.provenance["top_unit"] != LATENT:
+        return {}
+    return {str(result.provenance["site"]): [int(name) for name in result.tables["top_values"].columns]}
+
+
 def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
     """Return the section of the report."""
     from interp.plot import Section

@@ -30,7 +30,7 @@ from analyses.polysemanticity.unit_audits import (
     drawn_units,
 )
 from analyses.polysemanticity.unit_readings import TextTokens, read_latents, read_neurons, read_text_tokens
-from analyses.polysemanticity.view import figures, headline, section
+from analyses.polysemanticity.view import example_latents, figures, headline, section
 from interp.activations import texts_sha256
 from interp.result import Result
 from interp.store import Key, Store, make_key, sha256_array
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from interp.models import Model
     from interp.sae import SAE
 
-__all__ = ["figures", "headline", "polysemanticity_study", "run", "section"]
+__all__ = ["example_latents", "figures", "headline", "polysemanticity_study", "run", "section"]
 
 CODE_VERSION = "5"
 TEXT_SEED = 3_000_017  # other draws than the model or any SAE is trained or judged on

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.polysemanticity.study import CONDITIONS, DIRECTIONS, KINDS, RANDOM, TRAINED
+from analyses.polysemanticity.verdicts import MONO, POLY
 from interp.plot import Curve, figure, line_panel, paper_style, report_figure
 from interp.plot.numbers import format_number
 from interp.plot.style import GREY, LIGHT_GREY, PALETTE
@@ -156,6 +157,18 @@ def _heat_map(ax: Axes, square: pd.DataFrame) -> None:
     colour_bar = ax.figure.colorbar(image, ax=ax, shrink=0.8)
     colour_bar.set_label("nats a token above random masks")
     colour_bar.outline.set_edgecolor(GREY)  # type: ignore[operator]
+
+
+def example_latents(result: Result) -> dict[str, list[int]]:
+    """Return the latents of the trained model with the clearest verdicts, three of each kind, by site."""
+    table, site = result.table, result.provenance.get("site")
+    if site is None or "kind" not in table:
+        return {}
+    latents = table[(table["condition"] == TRAINED) & (table["kind"] == "latent")]
+    one = latents[latents["verdict"] == MONO].sort_values(["ms", "number"], ascending=[False, True]).head(3)
+    several = latents[latents["verdict"] == POLY].sort_values(["K_low", "number"], ascending=[False, True]).head(3)
+    chosen = [int(number) for number in (*one["number"], *several["number"])]
+    return {str(site): chosen} if chosen else {}
 
 
 def headline(result: Result) -> Headline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +98,13 @@ class FreshTexts:
 
     def __iter__(self) -> Iterator[str]:
         return (text.text for text in self.facts.texts(self.seed))
+
+
+def held_out_texts(n: int) -> list[str]:
+    """Return n fresh texts of the bundled corpus: other draws than the model or its SAEs are trained on."""
+    from interp.atlas.facts import facts
+
+    return list(islice(FreshTexts(facts(), SAE_TEXT_SEED + 1), n))
 
 
 def train_saes(

@@ -12,6 +12,7 @@ from .panels import (
 )
 from .report import (
     Headline as Headline,
+    Link as Link,
     ReportFigure as ReportFigure,
     Section as Section,
     render_report as render_report,

@@ -59,8 +59,28 @@ class ReportFigure:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A page beside the report, and what it is called: `href` is a path from the folder of the report."""
+
+    text: str
+    href: str
+
+    def __post_init__(self) -> None:
+        path, _, anchor = self.href.partition("#")
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", path) or not re.fullmatch(
+            r"[A-Za-z0-9._-]*", anchor
+        ):
+            raise InvalidInput(
+                f"{self.href!r} is no path of a page beside the report, such as latents/z.1.html#latent-3."
+            )
+
+
+@dataclass(frozen=True)
 class Section:
-    """One question of the report, from question to limits; `tables` maps a caption to its table."""
+    """One question of the report, from question to limits; `tables` maps a caption to its table.
+
+    links: to the dashboards of what it shows.
+    """
 
     id: str
     title: str
@@ -70,6 +90,7 @@ class Section:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     methods: str | Sequence[str] = ()
     limits: str | Sequence[str] = ()
+    links: Sequence[Link] = ()
 
 
 @dataclass(frozen=True)

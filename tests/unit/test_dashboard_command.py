@@ -51,7 +51,7 @@ def test_an_interrupted_command_leaves_no_file(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("analyses.dashboards.page.dashboard_data", interrupted)
-    monkeypatch.setattr("analyses.cli_dashboard._texts", lambda *_: ["a text"])
+    monkeypatch.setattr("interp.text_files.texts_for", lambda *_: ["a text"])
     assert main(["dashboard", "atlas/z.0", "--latents", "1", "--out", str(tmp_path / "page.html")]) == 130
     assert list(tmp_path.iterdir()) == []
 
