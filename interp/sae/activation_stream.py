@@ -76,7 +76,9 @@ class ActivationStream:
     def held_out(self) -> list[Batch]:
         """Return the activations of the rows held out, on the CPU. Raises InvalidInput if none are left to train on."""
         if next(islice(iter(self._rows), self._n_eval, None), None) is None:
-            raise InvalidInput(f"{self._n_eval} rows are held out for the evaluation and none are left to train on.")
+            raise InvalidInput(
+                f"{self._n_eval} rows are held out for the evaluation and none are left to train on; give more texts."
+            )
         batches = self._batches(self.eval_rows(), 0)
         return [{site: values.cpu() for site, values in batch.items()} for batch in batches]
 

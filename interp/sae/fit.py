@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from interp.models import Model
 
 
+_STATE_IT = (
+    " What a file does not state can be stated once and saved: load_sae(folder, declare={'model_fingerprint': "
+    "model.fingerprint}), then save_sae."
+)
+
+
 @dataclass(frozen=True)
 class Fit:
     """What was compared. `mismatches` is empty, or the caller allowed what it lists: keep it with the results."""
@@ -56,9 +62,10 @@ def check_fit(
         wrong.insert(1, _differs("site it writes to", config.site_out, None if written is None else str(written)))
     mismatches = tuple(text for text in wrong if text)
     if mismatches and not allow_mismatch:
+        unstated = any("is not stated" in text for text in mismatches)
         raise SaeMismatch(
             f"this SAE does not fit {model.name}: {'; '.join(mismatches)}. Use the model and the site it was trained "
-            "on, or pass allow_mismatch=True, and the results will carry this note."
+            "on, or pass allow_mismatch=True, and the results will carry this note." + (_STATE_IT if unstated else "")
         )
     return Fit(str(found), None if written is None else str(written), mismatches)
 

@@ -1,3 +1,4 @@
+from .examples import example_files as example_files
 from .planted_attention import PlantedAttention as PlantedAttention, planted_layer as planted_layer
 from .planted_units import PlantedUnits as PlantedUnits, concept_units as concept_units
 from .tiny import (
