@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,7 @@ def run_units(
     rank: int | None = None,
     world: int | None = None,
     desc: str = "units",
+    values: Callable[[Sequence[str]], Generator[tuple[str, Any]]] | None = None,
 ) -> Report:
     """Compute and store the units of this rank that are not done yet; what is finished stays finished.
 
@@ -122,6 +124,8 @@ def run_units(
         provenance: plain data, kept beside every artefact.
         rank, world: this process among all; from the environment (torchrun, srun) where not given.
         desc: what the progress display calls the work.
+        values: ids of the units to do -> (id, value) of each, in any order: another engine in place of `compute` here
+            (`interp.on_ray.values_on_ray`). It only computes; what it gives is stored here.
 
     Raises:
         InvalidInput: ids or names that are not unique, or several ranks with a store opened for one.
@@ -139,8 +143,10 @@ def run_units(
     redone = {unit: reason for unit, reason in todo.items() if not reason.startswith("missing")}
     for unit, reason in redone.items():
         log.warning("unit %s is done again (%s)", unit, reason)
-    for unit in show_progress(list(todo), desc=desc):
-        _do(unit, compute, store, _names(name_of, unit), key_of(unit), provenance)
+    results = ((unit, _computed(unit, compute)) for unit in todo) if values is None else values(list(todo))
+    with closing(results):
+        for unit, value in show_progress(results, total=len(todo), desc=desc):
+            _keep(unit, value, store, _names(name_of, unit), key_of(unit), provenance)
     return Report(tuple(todo), tuple(unit for unit in mine if unit not in todo), redone, rank, world)
 
 
@@ -199,19 +205,17 @@ def _require_own_names(units: Iterable[str], name_of: NameOf) -> None:
                 raise InvalidInput(f"Units {owner[name]!r} and {unit!r} would both be stored as {name!r}.")
 
 
-def _do(
-    unit: str,
-    compute: Callable[[str], Any],
-    store: Store,
-    names: tuple[str, ...],
-    key: Key,
-    provenance: Mapping[str, Any] | None,
-) -> None:
+def _computed(unit: str, compute: Callable[[str], Any]) -> Any:
     try:
-        value = compute(unit)
+        return compute(unit)
     except Exception as error:
         error.add_note(f"while computing unit {unit!r}; units finished before it are kept")
         raise
+
+
+def _keep(
+    unit: str, value: Any, store: Store, names: tuple[str, ...], key: Key, provenance: Mapping[str, Any] | None
+) -> None:
     values = value if isinstance(value, tuple) else (value,)
     if len(values) != len(names):
         raise InvalidInput(f"Unit {unit!r} gave {len(values)} values for {len(names)} names ({', '.join(names)}).")

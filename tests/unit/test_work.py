@@ -54,6 +54,37 @@ def test_each_unit_is_computed_once_and_never_again(store):
     assert (second.computed, second.skipped, second.redone) == ((), tuple(sorted(UNITS)), {})
 
 
+def test_values_may_come_from_elsewhere_in_any_order(store):
+    here, asked = Counting(), []
+
+    def elsewhere(units):
+        asked.append(list(units))
+        for unit in reversed(units):
+            yield unit, Counting()(unit)
+
+    run(store, here, units=UNITS[:2])
+    report = run(store, here, values=elsewhere)
+    assert asked == [sorted(UNITS[2:])]
+    assert report.computed == tuple(sorted(UNITS[2:]))
+    assert here.asked == sorted(UNITS[:2])
+    assert run(store, here, values=elsewhere).computed == ()
+
+
+def test_a_source_of_values_is_closed_where_one_cannot_be_stored(store):
+    closed = []
+
+    def elsewhere(units):
+        try:
+            for unit in units:
+                yield unit, (1, 2)
+        finally:
+            closed.append(True)
+
+    with pytest.raises(InvalidInput, match="gave 2 values for 1 names"):
+        run(store, Counting(), values=elsewhere)
+    assert closed == [True]
+
+
 def test_order_of_the_units_does_not_change_the_merged_table(tmp_path):
     merged = []
     for i, units in enumerate((UNITS, UNITS[::-1])):
