@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -38,6 +38,8 @@ def select(
     top: int | None = None,
     random_control: Annotated[bool, Parameter(negative="")] = False,
     shard_rows: int = 4096,
+    engine: Literal["local", "ray"] = "local",
+    workers: int | None = None,
     seed: int = 0,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -46,12 +48,17 @@ def select(
     The picked rows come out as they went in (selected.jsonl), with a ranking, reasons, an audit of length, controls
     and one offline report. Rows that cannot be used are listed, never dropped in silence.
 
+    Under torchrun or srun each rank codes its share of the pool and stops; the same command without them then scores
+    what they wrote. With --engine ray one command does both.
+
     Examples:
       interp select pool.jsonl --target gsm8k.jsonl --budget 5% --out runs/gsm8k
       interp select "pool/*.jsonl.gz" --target a.jsonl --target b.jsonl --budget "2m tokens" --out runs/two
       interp select pool.parquet --target t.jsonl --test test.jsonl --tokens answer --method mona --out runs/mona
       interp select pool.jsonl --target t.jsonl --weigh 1106=0 --out runs/without-1106
       interp select pool.jsonl --target t.jsonl --dry-run
+      interp select pool.jsonl --target t.jsonl --engine ray --out runs/ray
+      torchrun --nproc-per-node 8 --no-python interp select pool.jsonl --target t.jsonl --out runs/ranks
 
     Parameters
     ----------
@@ -106,14 +113,20 @@ def select(
         Also code the pool with an SAE of random directions (twice the time).
     shard_rows
         Samples of a work unit.
+    engine
+        What codes the pool: this process, or the workers of Ray (the cluster of RAY_ADDRESS, or this machine's cores);
+        pip install 'interp[ray]'. The shards are the same.
+    workers
+        Workers of Ray; default one a GPU, or as many as the CPUs have room for.
     seed
         Of every random choice.
     dry_run
         Say what a run would take, and write nothing.
     """
     from analyses.data_selection.command import dry_run as plan
-    from analyses.data_selection.command import select_command
+    from analyses.data_selection.command import select_command, share_command
     from analyses.data_selection.selection_config import SelectionConfig
+    from interp.work import rank_and_world
 
     config = SelectionConfig(
         pool=pool, target=tuple(target), budget=budget, test=tuple(test or ()), model=model, sae=sae, bos=bos,
@@ -126,5 +139,10 @@ def select(
         print_table(plan(config, say), "what a run would take")
         return
     folder = out if out is not None else Path("runs") / "select"
-    print_table(select_command(config, folder, command=shlex.join(sys.argv), say=say), str(folder))
+    if rank_and_world()[1] > 1:
+        print_table(share_command(config, folder, say=say), str(folder))
+        say("when all ranks are through, the same command without torchrun or srun scores what they wrote")
+        return
+    how: dict[str, Any] = {"engine": engine, "workers": workers, "command": shlex.join(sys.argv), "say": say}
+    print_table(select_command(config, folder, **how), str(folder))
     say(f"selected.jsonl, ranking.parquet and report.html are in {folder}")

@@ -22,7 +22,7 @@ from .duplicates import (
     near_duplicate_codes as near_duplicate_codes,
     near_duplicates as near_duplicates,
 )
-from .encoding import Encoding as Encoding, encode_pool as encode_pool
+from .encoding import Encoding as Encoding, encode_pool as encode_pool, encode_share as encode_share
 from .finetuning import Tuning as Tuning, finetune as finetune
 from .picking import select as select
 from .reading import read_samples as read_samples

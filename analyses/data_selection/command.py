@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analyses.data_selection.budgets import parse_budget
-from analyses.data_selection.encoding import CODE_VERSION
+from analyses.data_selection.encoding import CODE_VERSION, encode_share
 from analyses.data_selection.reading import read_samples
 from analyses.data_selection.reasons import explain, feature_shift, lacking
 from analyses.data_selection.samples import Samples
@@ -27,26 +27,27 @@ _SAE = {"atlas": "atlas/resid_post.2"}
 
 
 def select_command(
-    config: SelectionConfig, out: Path, *, command: str = "", say: Callable[[str], None] = lambda _: None
-) -> pd.DataFrame:
+    config: SelectionConfig, out: Path, *, engine: str = "local", workers: int | None = None, command: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> pd.DataFrame:  # fmt: skip
     """Select and write `out`; return a short table of what was picked for each task.
 
     Files: selected.jsonl (the picked rows as they stood, in the order of the pool), ranking.parquet, listed.parquet
     (rows that were not scored), reasons.parquet, lacking.parquet, features.parquet, length, controls and stability
     (.parquet), contaminated.parquet, selection.json (configuration, hashes, versions, command line), report.html, and
-    the shards of codes, from which a killed run goes on.
+    the shards of codes, from which a killed run goes on, whatever `engine` made them (see `encode_pool`).
 
     Raises:
         InterpError: whatever the user can mend.
     """
     from interp.store import Store
 
-    check_config(config)
-    if out.exists() and not out.is_dir():
-        raise InvalidInput(f"--out {out} is a file; give a folder.")
+    _check(config, out)
     pool, targets, tests = read_inputs(config, say)
     model, sae = load(config)
-    selection = run_selection(config, pool, targets, tests, model, sae, out=out)
+    selection = run_selection(
+        config, pool, targets, tests, model, sae, out=out, engine=engine, workers=workers
+    )  # fmt: skip
     tables = _tables(selection, config, pool)
     about = _about(config, pool, targets, selection, command)
     from analyses.data_selection.view import report_page
@@ -59,6 +60,27 @@ def select_command(
         store.put_json("selection.json", about)
         store.put_bytes("report.html", report_page(selection, config, tables, about).encode())
     return summary(selection)
+
+
+def share_command(config: SelectionConfig, out: Path, *, say: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
+    """Code this rank's share of the pool into `out` and score nothing; return one row: rank, ranks, shards done.
+
+    Raises:
+        InterpError: whatever the user can mend.
+    """
+    _check(config, out)
+    pool, _, _ = read_inputs(config, say)
+    model, sae = load(config)
+    report = encode_share(pool.require_some(), model, sae, out=out, top=config.top, **config.encoding())
+    row = {"rank": report.rank, "ranks": report.world, "shards_coded": len(report.computed),
+           "shards_already_done": len(report.skipped)}  # fmt: skip
+    return pd.DataFrame([row])
+
+
+def _check(config: SelectionConfig, out: Path) -> None:
+    check_config(config)
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"--out {out} is a file; give a folder.")
 
 
 def summary(selection: Selection) -> pd.DataFrame:

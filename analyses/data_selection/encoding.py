@@ -1,15 +1,16 @@
-"""Samples to pooled codes, once: in shards that are work units, so that a killed run goes on and ranks can share it."""
+"""Samples to pooled codes, once: in shards that are work units, so that a killed run goes on and workers share it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import sparse
 
 from analyses.data_selection.coded_pool import CodedPool, row_table
@@ -22,7 +23,7 @@ from interp.capturing import run_batches
 from interp.errors import InvalidInput
 from interp.models import find_site, width
 from interp.store import Key, Store, make_key, sha256_bytes
-from interp.work import load_units, rank_and_world, run_units
+from interp.work import Report, load_units, rank_and_world, run_units
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -54,9 +55,13 @@ def encode_pool(
     *,
     encoding: Encoding | None = None,
     out: str | Path | None = None,
+    engine: str = "local",
+    workers: int | None = None,
     **options: Any,
 ) -> CodedPool:
     """Code every sample: one forward pass up to the SAE's layer, latents of each token pooled into a sparse row.
+
+    The shards are the same bytes whatever engine or rank wrote them (with the same number of CPU threads).
 
     Args:
         samples: from `read_samples`.
@@ -64,6 +69,8 @@ def encode_pool(
         encoding: how; or give its fields and those of `TokenChoice` by name (tokens="answer", pool="max", ...).
         out: folder for the shards. What is finished there is not computed again, and under torchrun or srun each rank
             does its share; the call raises InvalidInput while another rank's shards are missing. None: in memory.
+        engine: "local", or "ray": work units on the actors of a Ray cluster, or of a Ray started on this machine.
+        workers: actors of Ray; default one a GPU, or as many as the CPUs have room for.
 
     Returns:
         CodedPool; samples without a token to pool are in `.listed`, with the reason.
@@ -71,7 +78,59 @@ def encode_pool(
     Raises:
         InvalidInput: an option that does not exist or no usable sample. SaeMismatch: the SAE reads another width.
     """
-    plan = _plan(encoding, options)
+    work = _work(samples, model, sae, _plan(encoding, options))
+    if out is None:
+        if engine != "local":
+            raise InvalidInput(f"engine {engine!r} writes shards; give out=FOLDER.")
+        return _assembled({unit: work.job(part) for unit, part in work.units.items()}, None, work.about)
+    with _opened(out) as store:
+        _run_share(work, store, engine, workers)
+        names: dict[str, Any] = {"name_of": lambda unit: _names(unit)[1:], "key_of": work.keys.__getitem__}
+        return _assembled(load_units(work.units, store=store, **names), _loader(Path(out)), work.about)
+
+
+def encode_share(
+    samples: Samples | Sequence[Sample],
+    model: Model,
+    sae: Any,
+    *,
+    out: str | Path,
+    encoding: Encoding | None = None,
+    **options: Any,
+) -> Report:
+    """Code the shards of this rank, as torchrun or srun number it, and wait for no other; arguments as `encode_pool`.
+
+    When all ranks are through, `encode_pool` with the same arguments in one process reads what they wrote.
+    """
+    work = _work(samples, model, sae, _plan(encoding, options))
+    with _opened(out) as store:
+        return _run_share(work, store, "local", None)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every shard is coded with; Ray sends it to each of its workers."""
+
+    model: Model
+    coder: Coder
+    plan: Encoding
+    threads: int
+
+    def __call__(self, samples: Sequence[Sample]) -> tuple[Any, ...]:
+        if torch.get_num_threads() != self.threads:  # the last bit of a product may hang on it
+            torch.set_num_threads(self.threads)
+        return _shard(samples, self.model, self.coder, self.plan)
+
+
+@dataclass(frozen=True)
+class _Work:
+    units: dict[str, tuple[Sample, ...]]
+    keys: dict[str, Key]
+    job: _Job
+    about: dict[str, Any]
+
+
+def _work(samples: Samples | Sequence[Sample], model: Model, sae: Any, plan: Encoding) -> _Work:
     coder, rows = as_coder(sae), tuple(samples)
     check_pooling(plan.pool)
     check_choice(plan.choice, model)
@@ -82,19 +141,34 @@ def encode_pool(
         "encoding": asdict(plan), "model": model.name, "model_fingerprint": model.fingerprint,
         "bos": plan.choice.bos or model.bos, "coder": coder.identity(), "width": coder.width,
     }  # fmt: skip
-
-    def compute(unit: str) -> tuple[Any, ...]:
-        return _shard(units[unit], model, coder, plan)
-
-    if out is None:
-        return _assembled({unit: compute(unit) for unit in units}, None, about)
-    rank, world = rank_and_world()
     keys = {unit: make_key(about, {"rows": _digest(part)}, code_version=CODE_VERSION) for unit, part in units.items()}
-    with Store(out, rank=rank if world > 1 else None) as store:
-        layout: dict[str, Any] = {"store": store, "name_of": _names, "key_of": keys.__getitem__}
-        run_units(list(units), compute, rank=rank, world=world, desc="coding", **layout)
-        return _assembled(load_units(units, store=store, name_of=lambda u: _names(u)[1:], key_of=keys.__getitem__),
-                          _loader(Path(out), keys), about)  # fmt: skip
+    return _Work(units, keys, _Job(model, coder, plan, torch.get_num_threads()), about)
+
+
+def _opened(out: str | Path) -> Store:
+    rank, world = rank_and_world()
+    return Store(out, rank=rank if world > 1 else None)
+
+
+def _run_share(work: _Work, store: Store, engine: str, workers: int | None) -> Report:
+    rank, world = rank_and_world()
+    values = None
+    if engine not in ("local", "ray"):
+        raise InvalidInput(f"engine is 'local' or 'ray', not {engine!r}.")
+    if engine == "ray":
+        if world > 1:
+            raise InvalidInput("Ray gives out the work itself; start engine='ray' without torchrun or srun.")
+        from interp.on_ray import values_on_ray
+
+        model = work.job.model
+        values = partial(
+            values_on_ray, compute=work.job, given=lambda unit: [replace(s, raw=b"") for s in work.units[unit]],
+            workers=workers, threads=work.job.threads, gpu=model.device.type == "cuda",
+        )  # fmt: skip
+    return run_units(
+        list(work.units), lambda unit: work.job(work.units[unit]), store=store, name_of=_names,
+        key_of=work.keys.__getitem__, rank=rank, world=world, desc="coding", values=values,
+    )  # fmt: skip
 
 
 def _plan(encoding: Encoding | None, options: dict[str, Any]) -> Encoding:
@@ -123,7 +197,7 @@ def _digest(samples: Sequence[Sample]) -> str:
     return sha256_bytes("\n".join(f"{s.id} {sha256_bytes(repr(s.turns).encode())}" for s in samples).encode())
 
 
-def _loader(folder: Path, keys: dict[str, Key]) -> Callable[[str], sparse.csr_matrix]:
+def _loader(folder: Path) -> Callable[[str], sparse.csr_matrix]:
     def load(unit: str) -> sparse.csr_matrix:
         with Store(folder, readonly=True) as store:
             return store.get(_names(unit)[0])

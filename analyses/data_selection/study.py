@@ -55,13 +55,14 @@ class Selection:
 
 def run_selection(
     config: SelectionConfig, pool: Samples, targets: Mapping[str, Samples], tests: Samples | None, model: Model,
-    sae: Any, *, out: Path | None = None,
+    sae: Any, *, out: Path | None = None, engine: str = "local", workers: int | None = None,
 ) -> Selection:  # fmt: skip
     """Select from a pool that was read.
 
     Args:
         targets: the samples of each task. tests: samples that must not be in the pick.
         out: folder for the shards of codes; None: in memory.
+        engine, workers: what codes the pool, see `encode_pool`.
 
     Raises:
         InvalidInput: no usable sample or target, or an impossible budget.
@@ -69,7 +70,9 @@ def run_selection(
     check_config(config)
     options = config.encoding()
     coded_targets = {task: _coded(task, given, model, sae, options) for task, given in targets.items()}
-    coded = encode_pool(pool.require_some(), model, sae, out=out, top=config.top, **options)
+    coded = encode_pool(
+        pool.require_some(), model, sae, out=out, engine=engine, workers=workers, top=config.top, **options
+    )
     factors = read_factors(config.weigh)
     if factors:
         coded = edited(coded, next(iter(coded_targets.values())), factors)[0]
