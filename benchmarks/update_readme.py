@@ -198,7 +198,7 @@ def knowledge_table(card: dict[str, Any]) -> list[str]:
 def front_page() -> dict[str, list[str]]:
     """Return what stands between each pair of markers of README.md."""
     numbers = [*study_table(read("report.json")), "", *speed_lines(read("capture.json")), ""]
-    numbers += scale_lines(read("moran_scale.json"))
+    numbers += scale_lines(read("moran.json"))
     return {
         "numbers": numbers,
         "selection": worth_lines(read("selection_worth.json")),

@@ -52,7 +52,7 @@ def draw(folder: Path) -> Figure:
 
 def ratios(found: dict[str, Any]) -> Iterator[Row]:
     """Yield what was measured, beside what, the ratio of times with its range, and the target."""
-    for row in found["moran_scale"]["rows"]:
+    for row in found["moran"]["rows"]:
         what = f"{CASES[row['case']]}, {row['n_features']:,} features, {row['kind']}"
         yield line(what, "a loop over esda", row["ratio"], target=row["target"])
     for name, row in found["probes"]["rows"].items():
