@@ -51,6 +51,7 @@ for command in COMMANDS:
     app.command(command)
 for name, analysis in (("geo", "geospatial"), ("attention", "attention"), ("polysemanticity", "polysemanticity")):
     app.command(alone(analysis), name=name)
+app.register_install_completion_command(help="Complete commands in the shell (bash, zsh, fish).")
 
 
 def let_help_flow(parent: App) -> None:
