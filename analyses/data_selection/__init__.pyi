@@ -40,5 +40,5 @@ from .study import Selection as Selection, run_selection as run_selection
 from .token_windows import TokenChoice as TokenChoice
 from .word_scores import bm25_scores as bm25_scores, dsir_scores as dsir_scores, tfidf_scores as tfidf_scores
 from .worth import evaluate as evaluate
-from .worth_methods import standard_methods as standard_methods
+from .methods import standard_methods as standard_methods
 from .worth_targets import Target as Target, split_target as split_target

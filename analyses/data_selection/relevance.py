@@ -21,7 +21,9 @@ from analyses.data_selection.random_targets import chance_similarity
 from interp.errors import InvalidInput
 from interp.stats import generalized_jaccard, jaccard_bounds, min_sums
 
-METHODS = ("background", "matched", "mona", "cosine")
+METHODS = ("mona", "background", "matched", "adjusted", "contrast", "cosine")
+BOUNDED = ("mona", "background", "contrast")
+"""Methods whose score has bounds where entries of a row were dropped."""
 
 
 def mona_scores(pool: Any, target: Any) -> np.ndarray:
@@ -46,19 +48,21 @@ def score(pool: Any, target: Any, *, method: str = "background", background: Any
 
     Args:
         pool, target: see `mona_scores`; rows of the pool may be cut.
-        method: "background", J(z, t) - J(z, b) with b the mean code of the pool; "matched", (J(z, t) - mean) / sd
-            over 32 random targets b with as many tokens; "mona", J(z, t); or "cosine".
-        background: [feature] or codes of samples: another b for "background".
+        method: "mona", J(z, t); "background", J(z, t) - J(z, b) with b the mean code of the pool; "matched",
+            (J(z, t) - mean) / sd over 32 random targets b with as many tokens; "contrast", J(z, max(t - b, 0));
+            "adjusted", the contrast in standard deviations from its mean among samples of like length; or "cosine".
+        background: [feature] or codes of samples: another b than the mean code of the pool.
         seed: of the random targets.
 
     Returns:
         One row a sample, in the order of the pool: id, source, score, raw (J(z, t), or the cosine), background
-        (J(z, b), or its mean over random targets; `null_sd` is its sd), lower and upper (bounds of `score`; equal where
+        (what is taken off; `null_sd`: what is divided by), lower and upper (bounds of `score`; equal where
         nothing was dropped), rank (1 is best, equal scores in the order of the pool), percentile, n_tokens,
         n_features, method.
 
     Raises:
-        InvalidInput: an unknown method, widths that differ, negative codes, or "cosine" on rows that were cut.
+        InvalidInput: an unknown method, widths that differ, negative codes, or rows that were cut under a method that
+            has no bounds.
     """
     if method not in METHODS:
         raise InvalidInput(f"method is one of {', '.join(METHODS)}, not {method!r}.")
@@ -72,6 +76,12 @@ def score(pool: Any, target: Any, *, method: str = "background", background: Any
         base, null_sd = chance_similarity(coded, _n_tokens(target), seed=seed)
         raw = mona_scores(coded, prototype)
         low = high = np.divide(raw - base, null_sd, out=np.zeros(len(raw)), where=null_sd > 0)
+    elif method == "adjusted":
+        raw, more = (mona_scores(coded, one) for one in (prototype, contrasted(prototype, other)))
+        base, null_sd = level_by_length(more, coded.rows["n_tokens"].to_numpy())
+        low = high = np.divide(more - base, null_sd, out=np.zeros(len(more)), where=null_sd > 0)
+    elif method == "contrast":
+        raw, _, low, high = _intervals(coded, prototype, contrasted(prototype, other))
     else:
         raw, raw_high, base, base_high = _intervals(coded, prototype, other)
         low, high = (raw, raw_high) if method == "mona" else (raw - base_high, raw_high - base)
@@ -110,6 +120,38 @@ def score_each(pool: Any, targets: Any, *, background: bool = True) -> np.ndarra
         if background:
             out[rows] -= generalized_jaccard(codes, mean)[:, None]
     return out
+
+
+def contrasted(prototype: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return what a prototype has more than another, max(t - b, 0) [feature].
+
+    Raises:
+        InvalidInput: it has nothing more.
+    """
+    found = np.maximum(prototype - other, 0.0)
+    if not found.any():
+        raise InvalidInput("no feature is stronger in the target than in what it is contrasted with.")
+    return found
+
+
+def level_by_length(
+    values: np.ndarray, n_tokens: np.ndarray, *, share: float = 0.05, at_least: int = 50
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the values of the samples of like length, float64 [row] each.
+
+    Of like length are the samples that are nearest in rank of length, half of `share` of all (or of `at_least`) on
+    either side, and all that have the length of one of them; so it does not matter in which order the samples come.
+    """
+    half = max(at_least, round(share * len(values))) // 2
+    order = np.argsort(n_tokens, kind="stable")
+    lengths, sorted_values = n_tokens[order], values[order] - values.mean() if len(values) else values
+    first, last = (np.searchsorted(lengths, n_tokens, side) for side in ("left", "right"))
+    shortest = lengths[np.maximum(first - half, 0)]
+    longest = lengths[np.minimum(last + half, len(values)) - 1]
+    low, high = np.searchsorted(lengths, shortest, "left"), np.searchsorted(lengths, longest, "right")
+    sums = [np.concatenate([[0.0], np.cumsum(x)]) for x in (sorted_values, sorted_values**2)]
+    mean, square = ((total[high] - total[low]) / (high - low) for total in sums)
+    return mean + values.mean() if len(values) else mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:

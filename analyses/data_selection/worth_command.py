@@ -12,19 +12,18 @@ import pandas as pd
 
 from analyses.data_selection.command import load, read_inputs
 from analyses.data_selection.finetuning import Tuning, token_rows
+from analyses.data_selection.methods import NAMES, standard_methods
 from analyses.data_selection.samples import Sample, Samples
 from analyses.data_selection.selection_config import SelectionConfig
 from analyses.data_selection.token_windows import TokenChoice, find_windows
 from analyses.data_selection.worth import evaluate
-from analyses.data_selection.worth_methods import NAMES, standard_methods
 from analyses.data_selection.worth_targets import split_target
 from interp.errors import InvalidInput
 from interp.models import Model, load_model
 from interp.result import Result
 
 DEFAULT = (
-    "mona", "mona background off", "residual cosine", "bm25", "tf-idf", "length matched", "random sae",
-    "shuffled prototype",
+    "mona", "background", "adjusted", "residual", "bm25", "tf-idf", "length-matched", "random-sae", "shuffled-target",
 )  # fmt: skip
 COLUMNS = ["method", "measure", "value", "difference", "ci_low", "ci_high", "p", "q", "n", "status", "verdict"]
 

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from analyses.data_selection import encode_pool, mona_scores, pool_of, read_samples, score, score_each
 from analyses.data_selection.certified_pick import certified_top
 from analyses.data_selection.pooled_codes import cut_to_largest
+from analyses.data_selection.relevance import BOUNDED, METHODS, level_by_length
 from interp.errors import InvalidInput
 from interp.latents import Latents
 
@@ -56,6 +57,37 @@ def test_the_background_is_taken_off():
     np.testing.assert_allclose(score(pool, target, method="cosine")["score"], by_hand, rtol=1e-5)
 
 
+def test_contrast_is_the_published_score_with_what_the_target_has_more():
+    pool, target = codes(0), codes(1, 7)
+    more = np.maximum(target.toarray().mean(0) - pool.toarray().mean(0), 0)
+    table = score(pool, target, method="contrast")
+    np.testing.assert_allclose(table["score"], mona_scores(pool, more), atol=1e-6)
+    np.testing.assert_allclose(table["raw"], mona_scores(pool, target), rtol=1e-12)
+    with pytest.raises(InvalidInput, match="no feature is stronger"):
+        score(pool, target, method="contrast", background=np.full(60, 9.0))
+
+
+def test_adjusted_is_the_contrast_among_samples_of_like_length():
+    pool, target = codes(0, n=300), codes(1, 7)
+    tokens = np.random.default_rng(0).integers(1, 40, 300)
+    table = score(pool_of(pool, n_tokens=tokens), target, method="adjusted")
+    values = score(pool, target, method="contrast")["score"].to_numpy()
+    by_length = np.sort(tokens)
+    for row in range(0, 300, 23):
+        at = np.flatnonzero(by_length == tokens[row])
+        ends = by_length[max(at[0] - 25, 0)], by_length[min(at[-1] + 25, 299)]
+        like = values[(tokens >= ends[0]) & (tokens <= ends[1])]
+        assert len(like) >= 25  # at the ends there is one side alone
+        assert table["score"][row] == pytest.approx((values[row] - like.mean()) / like.std(), abs=1e-9)
+        assert table["background"][row] == pytest.approx(like.mean(), abs=1e-12)
+    order = np.random.default_rng(1).permutation(300)
+    again = score(pool_of(pool[order], n_tokens=tokens[order]), target, method="adjusted")
+    np.testing.assert_allclose(again["score"], table["score"].to_numpy()[order], atol=1e-5)
+    same = score(pool_of(pool, n_tokens=np.full(300, 9)), target, method="adjusted")
+    np.testing.assert_allclose(same["score"], (values - values.mean()) / values.std(), atol=1e-9)
+    assert level_by_length(values[:0], tokens[:0])[0].shape == (0,)
+
+
 def test_each_example_is_scored_as_if_alone():
     pool, target = codes(0), codes(1, 7)
     found = score_each(pool, target, background=False)
@@ -86,7 +118,7 @@ def test_cut_rows_have_bounds_that_certify_the_pick(seed, m, n):
     whole = pool_of(pool)
     kept, dropped = cut_to_largest(whole.matrix(), m)
     cut = replace(whole, rows=whole.rows.assign(dropped=dropped), shards=(lambda: kept,))
-    for method in ("mona", "background"):
+    for method in BOUNDED:
         exact = score(whole, target, method=method)["score"].to_numpy()
         table = score(cut, target, method=method)
         assert (table["lower"] <= exact + 1e-6).all()
@@ -126,18 +158,19 @@ def planted(signal, n_target, seed=0):
 
 def test_the_published_score_is_length_and_the_corrected_ones_are_relevance():
     pool, target, lengths, relevant = planted(0.1, 50)
-    found = {name: score(pool, target, method=name)["score"] for name in ("mona", "background", "matched")}
+    found = {name: score(pool, target, method=name)["score"] for name in METHODS}
     rho = {name: spearmanr(values, lengths).statistic for name, values in found.items()}
     auc = {name: roc_auc_score(relevant, values) for name, values in found.items()}
     assert rho["mona"] > 0.95
     assert auc["mona"] < 0.7
-    assert min(auc["background"], auc["matched"]) > 0.95
+    assert min(auc["background"], auc["matched"], auc["adjusted"]) > 0.95
+    assert abs(rho["adjusted"]) < 0.1
     assert abs(rho["matched"]) < 0.2 < abs(rho["background"]) < 0.6  # what is left of it is said in the audit
 
 
 def test_a_target_about_nothing_finds_nothing():
     pool, target, _, relevant = planted(0.0, 50)
-    for method in ("mona", "background", "matched"):
+    for method in METHODS:
         assert 0.35 < roc_auc_score(relevant, score(pool, target, method=method)["score"]) < 0.65
     z = score(pool, target, method="matched")["score"]
     assert abs(z.mean()) < 1.5
@@ -151,7 +184,7 @@ def test_wrong_input_is_refused():
         mona_scores(pool, np.zeros(60))
     with pytest.raises(InvalidInput, match="positive part"):
         mona_scores(-pool, target)
-    with pytest.raises(InvalidInput, match="background, matched, mona, cosine"):
+    with pytest.raises(InvalidInput, match="mona, background, matched, adjusted"):
         score(pool, target, method="jaccard")
     with pytest.raises(InvalidInput, match="no examples"):
         mona_scores(pool, target[:0])

@@ -36,7 +36,7 @@ def test_files_give_verdicts_a_report_and_a_result_and_the_second_run_trains_not
         file.write(json.dumps({"prompt": "is " * 99, "completion": " Paris"}) + "\n")
     target = tuple(write(tmp_path / f"t{i}.jsonl", "France", 12, 3 + i) for i in (1, 2))
     config = WorthConfig(
-        SelectionConfig(pool=pool, target=target, budget="15% tokens"), TUNING, ("bm25", "shuffled prototype"),
+        SelectionConfig(pool=pool, target=target, budget="15% tokens"), TUNING, ("bm25", "shuffled-target"),
         n_seeds=3,
     )  # fmt: skip
     said = []

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from analyses.data_selection.encoding import encode_pool
+from analyses.data_selection.methods import NAMES, standard_methods
 from analyses.data_selection.relevance import mona_scores, score, score_each
 from analyses.data_selection.word_scores import bm25_scores
-from analyses.data_selection.worth_methods import NAMES, standard_methods
 from analyses.data_selection.worth_skills import skill_pool
 from analyses.data_selection.worth_targets import Target
 from interp.atlas.facts import facts
@@ -93,24 +93,24 @@ def test_every_name_gives_a_score_to_each_sample(scores, samples):
     assert set(scores) == set(NAMES)
     assert {len(values) for values in scores.values()} == {len(samples)}
     partial = {name for name, values in scores.items() if np.isnan(values).any()}
-    assert partial == {"length matched"}
+    assert partial == {"length-matched"}
     assert {name for name, values in scores.items() if values.ndim == 2} == {
-        "sae each target in turn", "rds+", "gradient cosine", "bm25",
+        "each-target", "rds+", "gradient", "bm25",
     }  # fmt: skip
 
 
 def test_names_stand_for_the_functions_that_they_say(scores, model, sae, samples, target):
     pool, examples = (encode_pool(rows, model, sae) for rows in (samples, target.examples))
     np.testing.assert_array_equal(scores["mona"], mona_scores(pool, examples))
-    np.testing.assert_array_equal(scores["mona background off"], score(pool, examples)["score"])
-    np.testing.assert_array_equal(scores["sae each target in turn"], score_each(pool, examples))
+    np.testing.assert_array_equal(scores["background"], score(pool, examples, method="background")["score"])
+    np.testing.assert_array_equal(scores["each-target"], score_each(pool, examples))
     np.testing.assert_array_equal(
         scores["bm25"], bm25_scores([one.text for one in samples], [one.text for one in target.examples])
     )
-    assert np.argmax(scores["gradient cosine"][:, 2]) == 2  # a sample is most like itself
+    assert np.argmax(scores["gradient"][:, 2]) == 2  # a sample is most like itself
     assert np.argmax(scores["rds+"][:, 2]) == 2
     assert (np.argsort(-scores["longest"])[:3] == np.argsort(-pool.rows["n_tokens"].to_numpy())[:3]).all()
-    assert not np.allclose(scores["random sae"], scores["mona"])
+    assert not np.allclose(scores["random-sae"], scores["mona"])
 
 
 def test_an_unknown_method_is_named(samples, model, sae):
