@@ -11,6 +11,7 @@ from analyses.attention.family_rules import FAMILIES
 from analyses.attention.panels import circuit_panels, family_bars, head_maps, profile_bars, relatedness_panels
 from interp.plot import report_figure
 from interp.plot.numbers import format_number
+from interp.sae.density import DENSE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,11 +47,12 @@ def figures(result: Result) -> dict[str, Figure]:
 
 
 def example_latents(result: Result) -> dict[str, list[int]]:
-    """Return two latents of each decided family, those that the evidence places most firmly, by site."""
+    """Return two latents of each decided family, those placed most firmly that are not on everywhere, by site."""
     if "counts" not in result.tables:
         return {}
-    table = result.table[result.table["family"].isin(FAMILIES[: FAMILIES.index("mixed")])]
-    firm = table.sort_values(["confidence", "n"], ascending=False, kind="stable").groupby("family").head(2)
+    decided = result.table["family"].isin(FAMILIES[: FAMILIES.index("mixed")])
+    table = result.table[decided & (result.table["density"] <= DENSE)]
+    firm = table.sort_values(["confidence", "n_eff"], ascending=[False, True], kind="stable").groupby("family").head(2)
     return {f"z.{layer}": sorted(own["latent"].tolist()) for layer, own in firm.groupby("layer")}
 
 
