@@ -4,6 +4,7 @@
 #   make trust    kills, damage, full disks and attacks in large numbers: benchmarks/results/trust.json
 #   make bench    benchmarks -> benchmarks/results make test-oldest  tests on the oldest supported TransformerLens
 #   make figures  paper figures of runs/atlas      make notebooks    run the notebooks again, outputs kept
+#   make docs     the documentation, without network: docs/_build/html/index.html
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ OLDEST := .venv-oldest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-oldest bench figures notebooks lint install clean
+.PHONY: help report test test-oldest bench figures notebooks docs trust lint install clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
@@ -54,8 +55,11 @@ figures: report
 notebooks: $(VENV)/installed
 	$(BIN)/python notebooks/build.py
 
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html
+
 trust: $(VENV)/installed
 	$(BIN)/python benchmarks/trust.py
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache build dist docs/_build

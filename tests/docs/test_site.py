@@ -1,0 +1,171 @@
+"""The site builds without a warning and asks nobody for anything; its lists hold all that there is."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+LOADS = {
+    "script": "src",
+    "link": "href",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+}
+
+
+class Resources(HTMLParser):
+    """What a page loads by itself (a link to click on is none), and what its styles name."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag in LOADS and given.get("rel") not in ("canonical", "search", "index", "next", "prev"):
+            self.found.append(given.get(LOADS[tag]) or "")
+        self.found += re.findall(r"url\(([^)]+)\)", given.get("style") or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build as `make docs` does, in a process whose every connection fails."""
+    guard = tmp_path_factory.mktemp("guard")
+    (guard / "sitecustomize.py").write_text(
+        "import socket\ndef refuse(*a): raise OSError('the build tried to reach the network')\n"
+        "socket.socket.connect = refuse\nsocket.getaddrinfo = refuse\n"
+    )
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(out / "trees"), "docs", str(out)]
+    ran = subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(guard), str(ROOT)])},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    return out
+
+
+def test_no_page_loads_anything_from_elsewhere(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 60
+    for page in pages:
+        resources = Resources()
+        resources.feed(page.read_text())
+        away = [r for r in resources.found if re.match(r"['\"]?(https?:)?//", r)]
+        assert not away, f"{page.name} loads {away}"
+
+
+def test_no_style_or_script_loads_anything_from_elsewhere(site):
+    for path in site.rglob("*.css"):
+        text = re.sub(r"url\(['\"]?data:[^)]*\)", "", path.read_text())
+        assert not re.search(r"url\(['\"]?(https?:)?//|@import", text), path.name
+    for path in (site / "_static").rglob("*.js"):
+        assert not re.search(r"(import|fetch|importScripts)\(['\"]https?:", path.read_text()), path.name
+
+
+def test_formulas_are_drawn_by_the_browser(site):
+    page = (site / "statistics" / "spatial.html").read_text()
+    assert page.count("<math ") > 5
+    assert "MathJax" not in page
+
+
+def test_every_public_name_is_in_the_reference(site):
+    sys.path.insert(0, str(DOCS))
+    try:
+        from made_pages import public_packages
+    finally:
+        sys.path.remove(str(DOCS))
+    import inspect
+
+    for package in public_packages():
+        page = (site / "reference" / "python" / f"{package.__name__}.html").read_text()
+        for name in package.__all__:
+            if not inspect.ismodule(getattr(package, name)) and name != "__version__":
+                assert re.search(rf"\b{name}\b", page), f"{package.__name__}.{name}"
+
+
+def test_every_command_is_in_the_reference(site):
+    from analyses.cli import app
+
+    page = (site / "reference" / "commands.html").read_text()
+    for name in app:
+        if not name.startswith("-"):
+            assert f'id="interp-{name}"' in page, name
+
+
+def test_notebooks_are_shown_with_the_outputs_that_were_kept(site):
+    page = (site / "tutorials" / "geospatial.html").read_text()
+    assert "dataframe" in page
+    assert "image/png" in page or "_images/" in page
+
+
+def error_names() -> list[str]:
+    sys.path.insert(0, str(DOCS))
+    try:
+        from made_pages import error_classes
+    finally:
+        sys.path.remove(str(DOCS))
+    return sorted(error_classes())
+
+
+def test_the_errors_found_in_the_source_are_the_classes_there_are():
+    from analyses.probing.conllu import MalformedConllu
+    from interp.errors import InterpError
+
+    def below(base):
+        return {base.__name__}.union(*(below(child) for child in base.__subclasses__()))
+
+    assert set(error_names()) >= below(InterpError)
+    assert MalformedConllu.__name__ in error_names()
+
+
+@pytest.mark.parametrize("error", error_names())
+def test_every_error_has_its_page_and_messages(error, site):
+    page = (site / "errors" / f"{error}.html").read_text()
+    for part in ("What it means.", "What to do.") if error != "InterpError" else ("Catch it",):
+        assert part in page
+    assert error == "InterpError" or "‹" in page or "…" in page
+
+
+def test_messages_are_as_the_code_writes_them(site):
+    page = (site / "errors" / "InvalidInput.html").read_text()
+    assert "expected at least 2" in page or "expected" in page
+    assert "analyses.geospatial.places" in page
+
+
+NAMED = [
+    (page.name, test)
+    for page in sorted((DOCS / "statistics").glob("*.md"))
+    for test in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", page.read_text())
+]
+
+
+@pytest.mark.parametrize(("page", "test"), NAMED, ids=lambda v: v if v.startswith("tests") else "")
+def test_the_test_that_is_said_to_check_a_statistic_exists(page, test):
+    path, _, name = test.partition("::")
+    assert (ROOT / path).is_file(), f"{page} names {path}"
+    functions = {
+        node.name for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.FunctionDef)
+    }
+    assert not name or name in functions, f"{page} names {test}"
+
+
+def test_every_statistic_says_how_it_is_checked():
+    for page in sorted((DOCS / "statistics").glob("*.md")):
+        for part in page.read_text().split("\n## ")[1:] if page.name != "index.md" else []:
+            assert "**Tests**: `tests/" in part, f"{page.name}: {part.splitlines()[0]}"
+    assert len(NAMED) > 120
