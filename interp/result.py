@@ -36,15 +36,17 @@ class Result:
 
     Args:
         name: of the analysis, such as "geospatial.moran".
-        table: one row a tested thing, with its statistic, `p`, `q`, `n` and `status`.
+        table: one row a tested thing, with its statistic; what every analysis calls by the same name: `p`, `q`, `n`,
+            `status` ("ok", or why there is no p), `null_mean` and `null_sd`, `ci_low` and `ci_high` (95 %), `n_perm`,
+            `seed`.
         tables: further tables by name.
         provenance: key, config, versions, seed, hashes of the inputs (see `interp.provenance`).
         view: "analyses.geospatial.view:plot": the function that draws this result, called with it.
         notes: what a reader has to know to read the numbers right, a sentence each.
 
     Raises:
-        InvalidInput: a name or view of another form, provenance that JSON cannot hold, a p or q outside
-            [0, 1], or one in a row whose status says that there can be none.
+        InvalidInput: a name or view of another form, provenance that JSON cannot hold, a p or q outside [0, 1], one in
+            a row whose status says that there can be none, or one without the columns n and status.
     """
 
     name: str
@@ -233,14 +235,18 @@ def _load_view(view: str) -> Any:
 
 
 def _require_honest(name: str, table: pd.DataFrame) -> None:
-    """Refuse a p that is no probability, or that stands beside a reason why there is none."""
+    """Refuse a p that is no probability, stands beside a reason why there is none, or does not say of how many."""
+    lacking = [column for column in ("n", "status") if column not in table.columns]
+    if lacking and {"p", "q"} & set(table.columns):
+        raise InvalidInput(
+            f"{name} has a p without {' and '.join(lacking)}; give each row n, what the test counts, and status: 'ok', "
+            "or why there is no p."
+        )
     for column in [c for c in ("p", "q") if c in table.columns]:
         values = _numbers(table, column)
         outside = (values < 0) | (values > 1)
         if outside.any():
             raise InvalidInput(f"{name}: {column} is {values[outside][0]} in {outside.sum()} rows; expected 0 to 1.")
-        if "status" not in table.columns:
-            continue
         unearned = np.isfinite(values) & (table["status"].astype(str).to_numpy() != "ok")
         if unearned.any():
             row = table.loc[unearned].iloc[0]

@@ -121,8 +121,17 @@ def test_a_p_beside_a_reason_why_there_is_none_is_refused():
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, "<.001"])
 def test_a_p_that_is_no_probability_is_refused(p):
-    with pytest.raises(InvalidInput):
-        result(table=pd.DataFrame({"p": [p]}))
+    with pytest.raises(InvalidInput, match="probabilit|0 to 1"):
+        result(table=pd.DataFrame({"p": [p], "n": 3, "status": "ok"}))
+
+
+@pytest.mark.parametrize("column", ["p", "q"])
+@pytest.mark.parametrize("lacking", ["n", "status"])
+def test_a_p_that_does_not_say_of_how_many_or_whether_it_may_be_read_is_refused(column, lacking):
+    table = pd.DataFrame({column: [0.5], "n": 3, "status": "ok"})
+    result(table=table)
+    with pytest.raises(InvalidInput, match=f"without {lacking};"):
+        result(table=table.drop(columns=lacking))
 
 
 @pytest.mark.parametrize("column", ["p", "q"])
