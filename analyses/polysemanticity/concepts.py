@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from analyses.polysemanticity.grouping import (
     mean_likeness_within,
     replication,
 )
-from analyses.polysemanticity.sampling import FLOOR, N_INTERVALS, PER_INTERVAL
+from analyses.polysemanticity.sampling import FLOOR, N_INTERVALS, PER_INTERVAL, named_rng
 from interp.errors import InvalidInput
 from interp.stats.seeds import check_seed
 
@@ -46,7 +46,39 @@ class PairView(NamedTuple):
     background: np.ndarray
 
 
-View = np.ndarray | PairView | Callable[[int, np.ndarray], np.ndarray]
+Rows = Mapping[int, np.ndarray]
+"""Unit -> int64 rows of the texts' tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadView:
+    """A view that differs from unit to unit, read at the rows that were asked for."""
+
+    rows: Rows
+    """Unit -> rows, ascending: the first `n_background` of the background, and all examples."""
+    vectors: Mapping[int, np.ndarray]
+    """Unit -> float [row, d]"""
+    parts: pd.DataFrame
+    """What each unit reads most, for the reader of a result; with a column `unit`."""
+
+    def __call__(self, unit: int, rows: np.ndarray) -> np.ndarray:
+        """Return the vectors of a unit at rows."""
+        return self.vectors[unit][np.searchsorted(self.rows[unit], rows)]
+
+
+class LateView(Protocol):
+    """A view that is read once it is known of which rows: too large to be read of all."""
+
+    def read(self, examples: Rows, rows: Rows) -> ReadView:
+        """Return the view at `rows` of each unit; `examples`, some of them, are those that matter."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of tokens of the texts."""
+        ...
+
+
+View = np.ndarray | PairView | Callable[[int, np.ndarray], np.ndarray] | ReadView
 """An array with a row a token, a `PairView`, or a function of a unit and rows that returns vectors for this unit."""
 
 
@@ -90,6 +122,7 @@ def concept_clusters(
     background: np.ndarray,
     config: AuditConfig | None = None,
     names: Sequence[str] | np.ndarray | None = None,
+    units: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the clusters of each unit's examples in each view.
 
@@ -100,6 +133,7 @@ def concept_clusters(
         background: int [n], rows of random tokens, one a text, in random order: the first `n_background` are what
             examples are compared with, and random sets of them all stand in for the examples in the null.
         names: text of each token, for the column `clusters`.
+        units: names of the units, default their numbers: what is drawn for a unit depends on its name and the view's.
 
     Returns:
         unit, view, K, K_low, K_high (95 %, bootstrap over examples), K_eff, share (of the examples in clusters that
@@ -120,8 +154,9 @@ def concept_clusters(
     rows = []
     for unit, part in examples.groupby("unit", sort=True):
         at = part["row"].to_numpy()
-        for number, view in enumerate(prepared.values()):
-            rng = np.random.default_rng([config.seed, int(unit), number])  # type: ignore[arg-type]
+        for view in prepared.values():
+            name = str(unit) if units is None else str(units[int(unit)])  # type: ignore[arg-type]
+            rng = named_rng(config.seed, name, view.name)
             rows.append({"unit": unit, "view": view.name, **_of_view(view, int(unit), at, rng, config, names)})  # type: ignore[arg-type]
     about = {"n_boot": config.n_boot, "n_null": config.n_null, "seed": config.seed}
     return pd.DataFrame(rows, columns=["unit", "view", *_COLUMNS]).assign(**about)
@@ -145,6 +180,8 @@ class _Prepared:
 
     def __init__(self, name: str, view: View, background: np.ndarray, config: AuditConfig) -> None:
         self.name, self.view, self.config = name, view, config
+        self.quiet = isinstance(view, ReadView)  # such a view may have little to show where a unit is off
+        background = background[: config.n_background] if self.quiet else background
         self.background = view.background[background] if isinstance(view, PairView) else background
         values = view.values if isinstance(view, PairView) else view
         self.rows = np.empty(0) if callable(values) else centred_rows(np.asarray(values), self.background)
@@ -154,7 +191,8 @@ class _Prepared:
         """Return the examples, the background, and the null likenesses of as many random tokens."""
         few, n = self.config.n_background, len(self.background)
         if callable(self.view):
-            both = centred_rows(self.view(unit, np.concatenate([self.background, at])), np.arange(n))
+            values = self.view(unit, np.concatenate([self.background, at]))
+            both = centred_rows(values, np.arange(n), examples=np.arange(n, len(values)) if self.quiet else None)
             return both[n:], both[:few], _null_of(both[:n], len(at), self.config)
         here = self.view.of_unit[at, unit] if isinstance(self.view, PairView) else at
         return self.rows[here], self.rows[self.background[:few]], self._nulls(len(at))

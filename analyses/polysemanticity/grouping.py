@@ -15,6 +15,7 @@ from scipy.spatial.distance import squareform
 CUT = 0.35  # how far from background likeness to neighbour likeness a cluster has to hold together
 NEIGHBOURS = 5
 MIN_SHARE, MIN_SIZE = 0.05, 3
+SHORT = 0.05  # quantile of the examples' lengths below which a row of attributions counts as short
 NO_CLASS = -1  # in a view of classes: an example of no class, like none other
 
 
@@ -54,12 +55,19 @@ def mean_likeness(a: np.ndarray, b: np.ndarray) -> float:
     return float(of_a @ of_b) / (len(a) * len(b))
 
 
-def centred_rows(view: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Return a view of vectors without the mean of its background rows, each row of length 1 (or 0, where it is 0)."""
+def centred_rows(view: np.ndarray, background: np.ndarray, *, examples: np.ndarray | None = None) -> np.ndarray:
+    """Return a view of vectors without the mean of its background rows, each row of length 1 (or 0, where it is 0).
+
+    Args:
+        examples: rows whose length counts: a row that is shorter than 19 in 20 of them becomes no longer than it is
+            beside that one, so that rows where there is next to nothing are not all alike. Default: none counts.
+    """
     if view.ndim == 1:
         return view
     rows = view.astype(np.float64) - view[background].astype(np.float64).mean(axis=0)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    if examples is not None and len(examples):
+        norms = np.maximum(norms, np.quantile(norms[examples], SHORT))
     return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-12)
 
 

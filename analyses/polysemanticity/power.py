@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from analyses.polysemanticity.concepts import ONE, AuditConfig, concept_clusters
+from analyses.polysemanticity.concepts import (
+    ONE,
+    AuditConfig,
+    LateView,
+    ReadView,
+    Rows,
+    View,
+    concept_clusters,
+)
 from analyses.polysemanticity.sampling import checked_activations, sample_activation_intervals, strongest_tokens
 from analyses.polysemanticity.verdicts import POLY, UNDECIDED, audit_units, draw_background
 from interp.errors import InvalidInput
@@ -29,6 +37,7 @@ def audit_sensitivity(
     n_concepts: Sequence[int] = COUNTS,
     n_mixtures: int = 30,
     decisive: Sequence[str] | None = None,
+    late: Mapping[str, LateView] | None = None,
     config: AuditConfig | None = None,
 ) -> pd.DataFrame:
     """Return how often the audit calls planted mixtures polysemantic, and single units.
@@ -44,10 +53,12 @@ def audit_sensitivity(
         ratios: strength of each concept as a share of that of the one before.
         n_concepts: concepts of a mixture.
         n_mixtures: random mixtures of each kind.
+        late: further views of the units themselves, decisive but not unifying. A mixture has none of them, so they
+            enter the false alarms alone: with them the power is at least as large.
 
     Returns:
         n_concepts, ratio, n (units audited), detected, rate, ci_low, ci_high (95 %, Wilson), n_undecided, n_sources,
-        seed, status. The row of one concept (ratio 1) holds the false alarms.
+        views (that were used), seed, status. The row of one concept (ratio 1) holds the false alarms.
 
     Raises:
         InvalidInput: a ratio outside (0, 1], fewer than two concepts, or a view that depends on the unit.
@@ -64,19 +75,50 @@ def audit_sensitivity(
     if units is None:
         rows = text_index % 2 == 1
         units = _of_one_concept(values[~rows], _part(views, ~rows), text_index[~rows], config)
-    sources = values[np.ix_(rows, np.asarray(units, dtype=np.int64))].astype(np.float64)
-    sources = sources[:, sources.max(axis=0, initial=0) > 0]
-    cases = [(1, 1.0), *((k, r) for k in n_concepts for r in ratios)]
+    chosen = np.asarray(units, dtype=np.int64)
+    chosen = chosen[values[np.ix_(rows, chosen)].max(axis=0, initial=0) > 0]
+    sources = values[np.ix_(rows, chosen)].astype(np.float64)
+    cases = [(k, r) for k in n_concepts for r in ratios]
     apart = _together(sources, text_index[rows]) <= MAX_TOGETHER
-    made = {case: _mixtures(sources, apart, *case, n_mixtures, config.seed) for case in cases}
-    kinds = [case for case, columns in made.items() for _ in range(columns.shape[1])]
-    verdicts = np.array([], dtype=object)
-    if kinds:
-        mixed = np.concatenate(list(made.values()), axis=1)
-        half = {"text_index": text_index[rows], "decisive": decisive, "config": config}
-        audited = audit_units(mixed, _part(views, rows), **half)
-        verdicts = audited.table["verdict"].to_numpy()
-    return pd.DataFrame([_row(case, kinds, verdicts, sources.shape[1], config.seed) for case in cases])
+    mixtures = {case: _mixtures(sources, apart, *case, n_mixtures, config.seed) for case in cases}
+    half = {"text_index": text_index[rows], "unifying": list(views), "config": config}
+    own = {name: _OfSources(view, np.flatnonzero(rows), chosen) for name, view in (late or {}).items()}
+    deciding = tuple(decisive or views)
+    found = {(1, 1.0): _verdicts(sources, _part(views, rows) | own, decisive=(*deciding, *own), **half)}
+    columns = np.concatenate(list(mixtures.values()), axis=1)
+    kinds = [case for case, made in mixtures.items() for _ in range(made.shape[1])]
+    verdicts = _verdicts(columns, _part(views, rows), decisive=deciding, **half)
+    found |= {case: verdicts[[kind == case for kind in kinds]] for case in cases}
+    used = {True: ", ".join([*views, *own]), False: ", ".join(views)}
+    return pd.DataFrame(
+        [_row(case, each, len(chosen), used[case[0] == 1], config.seed) for case, each in found.items()]
+    )
+
+
+class _OfSources:
+    """A late view of the sources, as units 0, 1, ... at the rows of one half of the texts."""
+
+    def __init__(self, view: LateView, rows: np.ndarray, units: np.ndarray) -> None:
+        self.view, self.rows, self.units = view, rows, units
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, examples: Rows, rows: Rows) -> ReadView:
+        there, wanted = (
+            {int(self.units[unit]): self.rows[at] for unit, at in part.items()} for part in (examples, rows)
+        )
+        found = self.view.read(there, wanted)
+        number = {int(unit): i for i, unit in enumerate(self.units)}
+        at = {number[unit]: np.searchsorted(self.rows, own) for unit, own in found.rows.items()}
+        vectors = {number[unit]: own for unit, own in found.vectors.items()}
+        return ReadView(at, vectors, found.parts.replace({"unit": number}))
+
+
+def _verdicts(values: np.ndarray, views: Mapping[str, View | LateView], **options) -> np.ndarray:
+    if not values.shape[1]:
+        return np.array([], dtype=object)
+    return audit_units(values, views, **options).table["verdict"].to_numpy()
 
 
 def _of_one_concept(
@@ -103,8 +145,6 @@ def _together(sources: np.ndarray, text_index: np.ndarray) -> np.ndarray:
 def _mixtures(sources: np.ndarray, apart: np.ndarray, k: int, ratio: float, n: int, seed: int) -> np.ndarray:
     """Return mixtures [n_rows, up to n] of k sources each that are seldom on together."""
     scaled = sources / sources.max(axis=0)
-    if k == 1:
-        return scaled
     rng = np.random.default_rng([seed, k])  # the same members at every ratio
     members = []
     for _ in range(_TRIES * n if sources.shape[1] >= k else 0):
@@ -117,15 +157,13 @@ def _mixtures(sources: np.ndarray, apart: np.ndarray, k: int, ratio: float, n: i
     return np.stack(columns, axis=1) if columns else np.empty((len(sources), 0))
 
 
-def _row(case: tuple[int, float], kinds: list, verdicts: np.ndarray, n_sources: int, seed: int) -> dict[str, object]:
-    mine = np.array([kind == case for kind in kinds], dtype=bool)
-    found = verdicts[mine]
+def _row(case: tuple[int, float], found: np.ndarray, n_sources: int, views: str, seed: int) -> dict[str, object]:
     n, detected = len(found), int((found == POLY).sum())
     low, high = wilson_interval(detected, n) if n else (np.nan, np.nan)
     return {
         "n_concepts": case[0], "ratio": case[1], "n": n, "detected": detected,
         "rate": detected / n if n else np.nan, "ci_low": low, "ci_high": high,
-        "n_undecided": int((found == UNDECIDED).sum()), "n_sources": n_sources, "seed": seed,
+        "n_undecided": int((found == UNDECIDED).sum()), "n_sources": n_sources, "views": views, "seed": seed,
         "status": "ok" if n else "too few units of one thing to mix",
     }  # fmt: skip
 

@@ -24,16 +24,20 @@ from analyses.polysemanticity.sampling import strongest_tokens
 from analyses.polysemanticity.study import RANDOM, TRAINED, StudyConfig, condition_of, verdict_shares
 from analyses.polysemanticity.unit_audits import (
     DECISIVE,
+    UPSTREAM,
     audit_heads,
     audit_latents,
     audit_neurons,
     drawn_units,
 )
 from analyses.polysemanticity.unit_readings import TextTokens, read_latents, read_neurons, read_text_tokens
+from analyses.polysemanticity.upstream_view import UpstreamView
 from analyses.polysemanticity.view import example_latents, figures, headline, section
 from interp.activations import texts_sha256
+from interp.errors import InterpError
 from interp.result import Result
 from interp.store import Key, Store, make_key, sha256_array
+from interp.unit_readers import LatentReaders, NeuronReaders
 from interp.work import load_units, run_units
 
 if TYPE_CHECKING:
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["example_latents", "figures", "headline", "polysemanticity_study", "run", "section"]
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 TEXT_SEED = 3_000_017  # other draws than the model or any SAE is trained or judged on
 _AUDITS = {f"{kind}-{which}": (kind, which) for kind in ("neurons", "heads", "latents") for which in (TRAINED, RANDOM)}
 _MASKS = ("masks-neurons", "masks-latents")
@@ -106,8 +110,8 @@ def polysemanticity_study(
 
     Returns:
         Result "polysemanticity": .table one row a condition and unit (verdict, K, evidence); .tables shares, views
-        (clusters of each unit in each view), power, with labels masks and specificity, and with
-        sources labels.
+        (clusters of each unit in each view), upstream (the parts that gave most to each unit), power, with labels masks
+        and specificity, and with sources labels.
 
     Raises:
         SaeMismatch: model and SAE do not fit.
@@ -120,10 +124,11 @@ def polysemanticity_study(
         )
         for unit, (_, which) in study.audits.items()
     ]
-    verdicts = pd.concat([pair[0] for pair in audits], ignore_index=True)
+    verdicts = pd.concat([some[0] for some in audits], ignore_index=True)
     tables = {
         "shares": verdict_shares(verdicts),
-        "views": pd.concat([pair[1] for pair in audits], ignore_index=True),
+        "views": pd.concat([some[1] for some in audits], ignore_index=True),
+        "upstream": pd.concat([some[2] for some in audits if len(some) > 2], ignore_index=True),
         "power": found["power"][0],
     }
     if sources is not None:
@@ -175,6 +180,22 @@ class _Study:
     def seen(self) -> TextTokens:
         return read_text_tokens(self.model, self.read, seed=self.config.seed)
 
+    @cached_property
+    def no_upstream(self) -> dict[str, str]:
+        """Why what wrote neurons, or latents, cannot be told of this model or SAE; "" where it can."""
+        first, last = {0: np.arange(1)}, self.model.n_layers - 1
+        readers: dict[str, Callable[[], Any]] = {"neurons": lambda: NeuronReaders(self.model, last, np.arange(1))}
+        if self.sae is not None:
+            readers["latents"] = lambda: LatentReaders(self.sae, [0], self.model.device)
+        out = {}
+        for kind, reader in readers.items():
+            try:
+                UpstreamView(self.model, self.read[:1], [(np.arange(1), reader())]).read(first, first)
+                out[kind] = ""
+            except InterpError as error:
+                out[kind] = str(error)
+        return out
+
     def unit_ids(self) -> list[str]:
         """Return the ids of all units; no model is needed to know them."""
         return [*self.audits, "power", *self.label_units, *self.masks]
@@ -202,7 +223,7 @@ class _Study:
         options: dict[str, Any] = {"seen": self.seen, "config": c.audit}
         options["n_directions"] = c.n_controls if which == TRAINED else 0
         if kind != "heads":
-            options["n"] = c.n_units if which == TRAINED else c.n_controls
+            options |= {"n": c.n_units if which == TRAINED else c.n_controls, "upstream": not self.no_upstream[kind]}
         audits: dict[str, Callable[[], Result]] = {
             "neurons": lambda: audit_neurons(model, self.read, **options),
             "heads": lambda: audit_heads(model, self.read, **options),
@@ -210,20 +231,27 @@ class _Study:
             "latents": lambda: audit_latents(model, sae, self.read, allow_mismatch=which == RANDOM, **options),
         }
         result = audits[kind]()
-        return result.table, result.tables["views"]
+        parts = result.tables.get("upstream", pd.DataFrame({"unit": np.array([], dtype=object)}))
+        return result.table, result.tables["views"], *(() if kind == "heads" else (parts,))
 
     def _power(self) -> tuple[pd.DataFrame, ...]:
         c = self.config
         if self.sae is None:
             neurons = drawn_units(None, 1, self.model.d_mlp, c.n_candidates, c.audit.seed)[:, 1]
-            values, _ = read_neurons(self.model, self.read, {self.model.n_layers // 2: neurons}, seed=c.audit.seed)
+            layer = self.model.n_layers // 2
+            values, _ = read_neurons(self.model, self.read, {layer: neurons}, seed=c.audit.seed)
+            kind, readers = "neurons", lambda: NeuronReaders(self.model, layer, neurons)
         else:
             latents = drawn_units(None, 1, self.sae.config.d_sae, c.n_candidates, c.audit.seed)[:, 1]
             values = read_latents(self.model, self.sae, self.read, latents)
+            kind, readers = "latents", lambda: LatentReaders(self.sae, latents, self.model.device)
+        late = {}
+        if not self.no_upstream[kind]:
+            late = {UPSTREAM: UpstreamView(self.model, self.read, [(np.arange(values.shape[1]), readers())])}
         return (
             audit_sensitivity(
                 values, self.seen.views, text_index=self.seen.text_index, n_mixtures=c.n_mixtures, decisive=DECISIVE,
-                config=c.audit,
+                late=late, config=c.audit,
             ),
         )  # fmt: skip
 
@@ -287,12 +315,13 @@ class _Study:
             "n_texts": len(self.read),
             "n_tokens": int(_n_tokens(self.model, self.read)),
             "twin_sae_is_own": self.twin_sae is not self.sae,
+            "no_upstream": {kind: why for kind, why in self.no_upstream.items() if why},
             "versions": versions(),
         }
 
 
 def _files(unit: str) -> tuple[str, ...]:
-    parts = ("verdicts", "views")
+    parts = ("verdicts", "views") if unit.startswith("heads") else ("verdicts", "views", "upstream")
     if unit == "power" or unit in _LABELS:
         parts = ("power",) if unit == "power" else ("scores",)
     elif unit in _MASKS:

@@ -7,7 +7,9 @@ with the weight that undoes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ def sample_activation_intervals(
     per_interval: int = PER_INTERVAL,
     floor: float = FLOOR,
     at_least: int = AT_LEAST,
+    units: Sequence[str] | None = None,
     seed: int,
 ) -> pd.DataFrame:
     """Return examples of each unit from equal intervals between `floor` times its largest activation and that.
@@ -36,6 +39,8 @@ def sample_activation_intervals(
         floor: share of the largest activation under which nothing is an example.
         at_least: where `per_interval` gives fewer in all (a unit that is always equally active fills one interval),
             more are drawn from each until there are so many, or all.
+        units: names, default their numbers: a unit of the same name and activations has the same examples, whatever
+            other units there are.
 
     Returns:
         A row an example: unit, row (of `activations`), activation, interval (0 the lowest), weight (examples there
@@ -47,10 +52,10 @@ def sample_activation_intervals(
     """
     values = checked_activations(activations)
     text = np.arange(len(values)) if text_index is None else _checked_text(text_index, len(values))
-    rng = np.random.default_rng(seed)
+    names = unit_names(units, values.shape[1])
     parts = [
-        _examples(unit, values[:, unit], text, n_intervals, per_interval, at_least, floor, rng)
-        for unit in range(values.shape[1])
+        _examples(unit, values[:, unit], text, n_intervals, per_interval, at_least, floor, named_rng(seed, name))
+        for unit, name in enumerate(names)
     ]
     return pd.concat(parts, ignore_index=True) if parts else _frame({})
 
@@ -84,6 +89,18 @@ def strongest_tokens(values: np.ndarray, text_index: np.ndarray | None) -> tuple
     of_text = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, n)))
     position = np.where(values == best[of_text], np.arange(n)[:, None], n)
     return best, np.minimum.reduceat(position, starts, axis=0)
+
+
+def unit_names(units: Sequence[str] | None, n: int) -> list[str]:
+    """Return the names of n units, their numbers where none are given. Raises InvalidInput: too many or too few."""
+    if units is not None and len(units) != n:
+        raise InvalidInput(f"{len(units)} names for {n} units.")
+    return [str(i) for i in range(n)] if units is None else [str(name) for name in units]
+
+
+def named_rng(seed: int, *names: str) -> np.random.Generator:
+    """Return the generator of a thing that has a name: the same whatever else there is."""
+    return np.random.default_rng([seed, *(crc32(name.encode()) for name in names)])
 
 
 def checked_activations(activations: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from analyses.polysemanticity.shared_space import feature_capacity
 from analyses.polysemanticity.unit_readings import (
     HeadReading,
     TextTokens,
+    random_directions,
     random_rotations,
     read_heads,
     read_latents,
@@ -28,9 +29,11 @@ from analyses.polysemanticity.unit_statistics import (
     sparsity_statistics,
     vocabulary_concentration,
 )
+from analyses.polysemanticity.upstream_view import UpstreamView
 from analyses.polysemanticity.verdicts import audit_units
 from interp.errors import InvalidInput
 from interp.result import Result
+from interp.unit_readers import LatentReaders, NeuronReaders
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 NEURON, HEAD, LATENT, DIRECTION = "neuron", "head", "latent", "random direction"
 DECISIVE = ("context", "meaning")
+UPSTREAM = "upstream"
 DECISIVE_OF_HEADS = ("meaning", "source meaning", "relation")
 
 
@@ -49,6 +53,7 @@ def audit_neurons(
     n: int = 200,
     n_directions: int = 100,
     seen: TextTokens | None = None,
+    upstream: bool = True,
     config: AuditConfig | None = None,
 ) -> Result:
     """Return the verdicts on neurons, beside random directions of the same layers.
@@ -58,13 +63,14 @@ def audit_neurons(
         neurons: (layer, neuron) pairs; default `n` of all, drawn at random (by the seed).
         n_directions: random directions in the space of the same layers' neurons, spread over layers as the neurons.
         seen: the tokens and views of the texts, where they are known already (for a twin: those of the model itself).
+        upstream: whether what wrote the unit is a view, too; see `UpstreamView`.
         config: see `AuditConfig`.
 
     Returns:
         Result "polysemanticity.audit" as `audit_units`, with kind, layer and number of each unit, and columns of
         evidence: ms, ms_null, ms_z (`monosemanticity_score` on texts), vocabulary (effective number of tokens),
         firing_rate, gini (sparsity, no measure of concepts), logit_kurtosis and capacity (`feature_capacity` among
-        all neurons of the layer, or latents of the SAE).
+        all neurons of the layer, or latents of the SAE). .tables has upstream, the parts that gave most to each unit.
 
     Raises:
         InvalidInput: a neuron that the model does not have.
@@ -81,7 +87,27 @@ def audit_neurons(
     theirs = [(DIRECTION, layer, i) for layer, chosen in by_layer.items() for i in range(len(chosen))]
     kept = np.linspace(0, len(theirs) - 1, min(n_directions, len(theirs))).astype(np.int64)
     about += [theirs[i] for i in kept]
-    return _audited(np.concatenate([own, random[:, kept]], axis=1), seen, about, config, weights)
+    late = _neuron_view(model, texts, by_layer, kept, config.seed) if upstream else None
+    return _audited(np.concatenate([own, random[:, kept]], axis=1), seen, about, config, weights, late=late)
+
+
+def _neuron_view(
+    model: Model, texts: Sequence[str], by_layer: Mapping[int, np.ndarray], kept: np.ndarray, seed: int
+) -> UpstreamView:
+    """Return what wrote the neurons, then the random directions that are kept."""
+    counts = [len(chosen) for chosen in by_layer.values()]
+    ends = np.cumsum(counts)
+    readers = [
+        (np.arange(end - len(chosen), end), NeuronReaders(model, layer, chosen))
+        for end, (layer, chosen) in zip(ends, by_layer.items(), strict=True)
+    ]
+    directions = random_directions(model, by_layer, seed=seed)
+    for end, layer in zip(ends, by_layer, strict=True):
+        here = np.flatnonzero((kept >= end - len(by_layer[layer])) & (kept < end))
+        if len(here):
+            own = directions[layer][:, kept[here] - (end - len(by_layer[layer]))]
+            readers.append((ends[-1] + here, NeuronReaders(model, layer, directions=own)))
+    return UpstreamView(model, texts, readers)
 
 
 def audit_latents(
@@ -93,6 +119,7 @@ def audit_latents(
     n: int = 200,
     n_directions: int = 100,
     seen: TextTokens | None = None,
+    upstream: bool = True,
     config: AuditConfig | None = None,
     allow_mismatch: bool = False,
 ) -> Result:
@@ -101,7 +128,8 @@ def audit_latents(
     Arguments and result as `audit_neurons`; the random directions are those of `interp.sae.random_sae`.
 
     Raises:
-        InvalidInput: a latent that the SAE does not have. SaeMismatch: it does not fit the model, unless allowed.
+        InvalidInput: a latent that the SAE does not have. SaeMismatch: it does not fit the model, unless allowed; or
+            its encoder is not linear, so that `upstream` has to be False.
     """
     from interp.capturing import capture
     from interp.sae import check_fit, random_sae
@@ -114,12 +142,18 @@ def audit_latents(
     layer = int(site.partition(".")[2])
     about = [(LATENT, layer, int(i)) for i in chosen]
     weights = _of_weights(model, _numpy(sae.W_dec), chosen)
+    readers = [(np.arange(len(chosen)), LatentReaders(sae, chosen, model.device))] if upstream else []
     if n_directions:
         x = capture(model, texts, site, pool="none", max_length=model.n_ctx)[site]
-        random = random_sae(sae, x, seed=config.seed).encode(x)[:, :n_directions].cpu().numpy()
+        other = random_sae(sae, x, seed=config.seed)
+        random = other.encode(x)[:, :n_directions].cpu().numpy()
         about += [(DIRECTION, layer, i) for i in range(random.shape[1])]
         own = np.concatenate([own, random], axis=1)
-    return _audited(own, seen, about, config, weights)
+        if upstream:
+            last = np.arange(random.shape[1])
+            readers.append((len(chosen) + last, LatentReaders(other, last, model.device)))
+    late = UpstreamView(model, texts, readers) if upstream else None
+    return _audited(own, seen, about, config, weights, late=late)
 
 
 def audit_heads(
@@ -176,13 +210,17 @@ def _side_by_side(heads: HeadReading, others: HeadReading, kept: np.ndarray) -> 
 
 def _audited(
     values: np.ndarray, seen: TextTokens, about: list[tuple[str, int, int]], config: AuditConfig,
-    more: Mapping[str, np.ndarray], views=None, decisive: Sequence[str] = DECISIVE,
+    more: Mapping[str, np.ndarray], views=None, decisive: Sequence[str] = DECISIVE, late: UpstreamView | None = None,
 ) -> Result:  # fmt: skip
     letter = {NEURON: "N", HEAD: "H", LATENT: "F", DIRECTION: "R"}
     names = [f"L{layer}{letter[kind]}{i}" for kind, layer, i in about]
+    views = dict(views or seen.views)
+    unifying = list(views)
+    if late is not None:
+        views, decisive = views | {UPSTREAM: late}, (*decisive, UPSTREAM)
     found = audit_units(
-        values, views or seen.views, text_index=seen.text_index, units=names, tokens=seen.tokens, decisive=decisive,
-        config=config,
+        values, views, text_index=seen.text_index, units=names, tokens=seen.tokens, decisive=decisive,
+        unifying=unifying, config=config,
     )  # fmt: skip
     kind, layer, number = zip(*about, strict=True)
     table = found.table.assign(kind=kind, layer=layer, number=number)

@@ -98,19 +98,24 @@ def read_neurons(
         Two float32 [n_tokens, n], layers in order: the side of each, up or down, that carries more of its squares
         (a gated neuron has two), turned up, the other side set to 0.
     """
-    rng = np.random.default_rng([seed, 2])
-    readers, n_chosen = {}, {}
+    readers, n_chosen, directions = {}, {}, random_directions(model, chosen, seed=seed)
     for layer, neurons in chosen.items():
-        directions = rng.standard_normal((model.d_mlp, len(neurons)))
-        pick = np.zeros_like(directions)
+        pick = np.zeros_like(directions[layer])
         pick[neurons, np.arange(len(neurons))] = 1.0
-        both = np.concatenate([pick, directions / np.linalg.norm(directions, axis=0)], axis=1)
+        both = np.concatenate([pick, directions[layer]], axis=1)
         projection = torch.as_tensor(both, dtype=torch.float32, device=model.device)
         readers[f"mlp_post.{layer}"] = lambda x, P=projection: x.float() @ P
         n_chosen[f"mlp_post.{layer}"] = len(neurons)
     found = read_columns(model, texts, readers)
-    neurons, directions = zip(*(np.split(found[site], [n], axis=1) for site, n in n_chosen.items()), strict=True)
-    return stronger_side(np.concatenate(neurons, axis=1)), stronger_side(np.concatenate(directions, axis=1))
+    neurons, random = zip(*(np.split(found[site], [n], axis=1) for site, n in n_chosen.items()), strict=True)
+    return stronger_side(np.concatenate(neurons, axis=1)), stronger_side(np.concatenate(random, axis=1))
+
+
+def random_directions(model: Model, chosen: Mapping[int, np.ndarray], *, seed: int) -> dict[int, np.ndarray]:
+    """Return as many random unit vectors as neurons were chosen, float64 [d_mlp, n] by layer."""
+    rng = np.random.default_rng([seed, 2])
+    drawn = {layer: rng.standard_normal((model.d_mlp, len(neurons))) for layer, neurons in chosen.items()}
+    return {layer: found / np.linalg.norm(found, axis=0) for layer, found in drawn.items()}
 
 
 def stronger_side(values: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,9 @@ from analyses.polysemanticity.concepts import (
     SHADES,
     UNSELECTIVE,
     AuditConfig,
+    LateView,
     PairView,
+    ReadView,
     View,
     concept_clusters,
 )
@@ -24,6 +26,7 @@ from analyses.polysemanticity.sampling import (
     sample_activation_intervals,
     strongest_tokens,
     top_examples,
+    unit_names,
 )
 from interp.errors import InvalidInput
 from interp.result import Result
@@ -34,33 +37,38 @@ VERDICTS = (MONO, POLY, UNDECIDED)
 
 def audit_units(
     activations: np.ndarray,
-    views: Mapping[str, View],
+    views: Mapping[str, View | LateView],
     *,
     text_index: np.ndarray,
     units: Sequence[str] | None = None,
     tokens: Sequence[str] | np.ndarray | None = None,
     decisive: Sequence[str] | None = None,
+    unifying: Sequence[str] | None = None,
     config: AuditConfig | None = None,
 ) -> Result:
     """Return a verdict on each unit.
 
     Examples are drawn evenly over the activation intervals of a unit, one a text, and clustered in every view.
-    Monosemantic: a view says "one". Polysemantic: none says "one" or "shades of one", and a decisive view says
-    "several". Else undecided.
+    Monosemantic: a unifying view says "one". Polysemantic: none of them says "one" or "shades of one", and a decisive
+    view says "several". Else undecided.
 
     Args:
         activations: float [n_tokens, n_units]; only what is positive counts as on.
-        views: name -> array with a row a token, `PairView`, or function of a unit and rows; see `example_views`.
+        views: name -> array with a row a token, `PairView`, function of a unit and rows, or `LateView`; see
+            `example_views`.
         text_index: int [n_tokens], ascending: the text of each token.
         units: names of the units; default their numbers.
         tokens: text of each token, for the description of clusters.
         decisive: views that may say "several"; default all. In a view of classes synonyms are as far apart as any two
             tokens, and one thing is followed by a comma or by a full stop, so such views are best left to say "one".
+        unifying: views that may say "one"; default all. That one and the same earlier part drives a unit on all its
+            examples does not make these one thing, so what wrote a unit is best left to say "several".
 
     Returns:
         Result "polysemanticity.audit": .table one row a unit: unit, verdict, reason, view (that decided), K, K_low,
         K_high, K_top (of the most active examples in the same view), n (examples), n_on (texts on which it is on),
-        max, seed, status. .tables: views (`concept_clusters`), examples (with `text`).
+        max, seed, status. .tables: views (`concept_clusters`), examples (with `text`), and of each `LateView` its parts
+        under its name.
 
     Raises:
         InvalidInput, NonFinite: arrays that do not fit, or hold NaN.
@@ -68,23 +76,47 @@ def audit_units(
     config = config or AuditConfig()
     values = checked_activations(activations)
     text_index = np.asarray(text_index)
-    _check_views(views, len(values), units, values.shape[1])
-    if unknown := set(decisive or ()) - set(views):
-        raise InvalidInput(f"decisive views {sorted(unknown)} are none of the views {sorted(views)}.")
+    names = unit_names(units, values.shape[1])
+    _check_views(views, len(values))
+    if unknown := {*(decisive or ()), *(unifying or ())} - set(views):
+        raise InvalidInput(f"decisive or unifying views {sorted(unknown)} are none of the views {sorted(views)}.")
     examples = sample_activation_intervals(
         values, text_index=text_index, n_intervals=config.n_intervals, per_interval=config.per_interval,
-        floor=config.floor, seed=config.seed,
+        floor=config.floor, units=names, seed=config.seed,
     )  # fmt: skip
     background = draw_background(text_index, seed=config.seed)
-    found = concept_clusters(examples, views, background=background, config=config, names=tokens)
     top = top_examples(values, text_index=text_index, k=config.n_intervals * config.per_interval)
+    ready = _read(views, examples, top, background[: config.n_background])
+    found = concept_clusters(examples, ready, background=background, config=config, names=tokens, units=names)
     count_only = replace(config, n_boot=0, n_null=0, n_splits=0)
-    at_top = concept_clusters(top, views, background=background, config=count_only)
-    table = _verdicts(found, at_top, values, text_index, frozenset(decisive or views), config)
-    names = np.asarray(units if units is not None else [str(i) for i in range(values.shape[1])], dtype=object)
-    tables = {"views": _named(found, names), "examples": _named(examples, names)}
+    at_top = concept_clusters(top, ready, background=background, config=count_only, units=names)
+    rule = _Rule(frozenset(decisive or views), frozenset(unifying or views))
+    table = _verdicts(found, at_top, values, text_index, rule, config)
+    labels = np.asarray(names, dtype=object)
+    tables = {"views": _named(found, labels), "examples": _named(examples, labels)}
     tables["examples"] = tables["examples"].assign(text=text_index[examples["row"].to_numpy()])
-    return Result("polysemanticity.audit", _named(table, names), tables, {"config": asdict(config)})
+    late = {name: _named(view.parts, labels) for name, view in ready.items() if isinstance(view, ReadView)}
+    return Result("polysemanticity.audit", _named(table, labels), tables | late, {"config": asdict(config)})
+
+
+class _Rule(NamedTuple):
+    """The views that may say "several", and those that may say "one"."""
+
+    decisive: frozenset[str]
+    unifying: frozenset[str]
+
+
+def _read(
+    views: Mapping[str, View | LateView], examples: pd.DataFrame, top: pd.DataFrame, background: np.ndarray
+) -> dict[str, View]:
+    """Return the views, those read that had to wait for the examples; what decides which parts count are `examples`."""
+    out: dict[str, Any] = dict(views)
+    own, also = ({unit: part["row"].to_numpy() for unit, part in some.groupby("unit")} for some in (examples, top))
+    rows = {unit: np.concatenate([background, at, also[unit]]) for unit, at in own.items()}
+    for name, view in out.items():
+        if hasattr(view, "read"):
+            out[name] = view.read(own, rows)
+    return out
 
 
 def draw_background(text_index: np.ndarray, *, seed: int) -> np.ndarray:
@@ -100,7 +132,7 @@ def _verdicts(
     at_top: pd.DataFrame,
     values: np.ndarray,
     text_index: np.ndarray,
-    decisive: frozenset[str],
+    rule: _Rule,
     config: AuditConfig,
 ) -> pd.DataFrame:
     best, _ = strongest_tokens(values, text_index)
@@ -111,14 +143,14 @@ def _verdicts(
     rows = []
     for unit in range(values.shape[1]):
         part = by_unit.get(unit)
-        rows.append({"unit": unit, **_verdict(part, decisive), "n_on": on[unit], "max": float(most[unit])})
+        rows.append({"unit": unit, **_verdict(part, rule), "n_on": on[unit], "max": float(most[unit])})
         row = rows[-1]
         row["K_top"] = top.get((unit, row["view"]), -1) if row["view"] else -1
     columns = ["unit", "verdict", "reason", "view", "K", "K_low", "K_high", "K_top", "n", "n_on", "max", "status"]
     return pd.DataFrame(rows)[columns].assign(seed=config.seed)
 
 
-def _verdict(views: Any, decisive: frozenset[str]) -> dict[str, object]:
+def _verdict(views: Any, rule: _Rule) -> dict[str, object]:
     """Return verdict, reason, the view that decided and its numbers."""
     nothing = {"view": "", "K": -1, "K_low": np.nan, "K_high": np.nan}
     if views is None or (views["status"] != "ok").all():
@@ -126,9 +158,10 @@ def _verdict(views: Any, decisive: frozenset[str]) -> dict[str, object]:
         n = 0 if views is None else int(views["n"].iloc[0])
         return {"verdict": UNTESTED, "reason": status, **nothing, "n": n, "status": status}
     says, about = views["says"].to_numpy(), {"n": int(views["n"].iloc[0]), "status": "ok"}
-    shades = (says == SHADES).any()
-    several = (says == SEVERAL) & views["view"].isin(decisive).to_numpy() & (not shades)
-    for word, verdict, those in ((ONE, MONO, says == ONE), (SEVERAL, POLY, several)):
+    decisive, unifying = (views["view"].isin(those).to_numpy() for those in rule)
+    shades = ((says == SHADES) & unifying).any()
+    several = (says == SEVERAL) & decisive & (not shades)
+    for word, verdict, those in ((ONE, MONO, (says == ONE) & unifying), (SEVERAL, POLY, several)):
         if those.any():
             chosen = views[those].sort_values("share", ascending=False, kind="stable").iloc[0]
             kept = {name: chosen[name] for name in nothing}
@@ -143,10 +176,8 @@ def _named(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
     return table.assign(unit=names[table["unit"].to_numpy()] if len(table) else np.array([], dtype=object))
 
 
-def _check_views(views: Mapping[str, View], n: int, units: Sequence[str] | None, n_units: int) -> None:
+def _check_views(views: Mapping[str, Any], n: int) -> None:
     for name, view in views.items():
         rows = len(view.of_unit) if isinstance(view, PairView) else n if callable(view) else len(view)
         if rows != n:
             raise InvalidInput(f"view {name!r} has {rows} rows for {n} tokens; each token needs one.")
-    if units is not None and len(units) != n_units:
-        raise InvalidInput(f"{len(units)} names for {n_units} units.")

@@ -164,7 +164,7 @@ def example_latents(result: Result) -> dict[str, list[int]]:
     table, site = result.table, result.provenance.get("site")
     if site is None or "kind" not in table:
         return {}
-    latents = table[(table["condition"] == TRAINED) & (table["kind"] == "latent")]
+    latents: Any = table[(table["condition"] == TRAINED) & (table["kind"] == "latent")]
     one = latents[latents["verdict"] == MONO].sort_values(["ms", "number"], ascending=[False, True]).head(3)
     several = latents[latents["verdict"] == POLY].sort_values(["K_low", "number"], ascending=[False, True]).head(3)
     chosen = [int(number) for number in (*one["number"], *several["number"])]
@@ -214,6 +214,8 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
         alt, caption, table = _CAPTIONS[name]
         shown.append(report_figure(fig, alt, caption=caption, table=result.tables[table]))
     tables = {"Verdicts, one row a unit": result.table}
+    if "upstream" in result.tables:
+        tables["What gave most to each unit: earlier heads, neurons and the embedding"] = result.tables["upstream"]
     if "labels" in result.tables:
         tables["Known labels: modularity, compactness and feature monosemanticity"] = result.tables["labels"]
     if "specificity" in result.tables:
@@ -248,16 +250,17 @@ def methods(about: Mapping) -> list[str]:
         f"activation above {format_number(100 * a['floor'])} % of its largest, one a text; more, where those are fewer "
         "than 40. They are clustered in each view by average linkage, cut between their likeness to random tokens and "
         "to their neighbours; a cluster counts from 5 % of the examples. Views: the token, the words before it "
-        "(TF-IDF, SVD), the residual stream after the first block, the next token; of heads also the token read from, "
-        "and its relation to the one written to.",
+        "(TF-IDF, SVD), the residual stream after the first block, the next token; of neurons and latents also "
+        "upstream: what each earlier head (by where it looked), neuron and the embedding gave to the unit, which sums "
+        "to what it got; of heads also the token read from, and its relation to the one written to.",
         f"One concept: in some view a single cluster holds {format_number(100 * a['share_one'])} % of the examples. "
         f"Several: no view says one, or puts {format_number(100 * a['share_shades'])} % into one cluster when the cut "
         "is lowered to just above the background (shades of one concept), and in a view that knows likeness (words "
-        "before, residual stream; of heads also "
-        f"relation) two or more clusters hold {format_number(100 * a['share_several'])} % and are found again in the "
-        f"other half (adjusted Rand index from {a['min_replication']}). Either only where the examples are more alike "
-        f"than random tokens (p <= {a['alpha']}, {a['n_null']} sets). p in the shares is Fisher's exact test against "
-        "the trained model.",
+        "before, residual stream, upstream, which may not say one, since what drives a unit may mean several things "
+        "itself; of heads also relation) two or more clusters hold "
+        f"{format_number(100 * a['share_several'])} % and are found again in the other half (adjusted Rand index from "
+        f"{a['min_replication']}). Either only where the examples are more alike than random tokens "
+        f"(p <= {a['alpha']}, {a['n_null']} sets). p in the shares is Fisher's exact test against the trained model.",
     ]
 
 
@@ -272,8 +275,10 @@ def limits(result: Result) -> list[str]:
         "Several clusters in every view need not be several concepts: a concept that none of the views shows would "
         "look so too. The share under random directions says how much of the verdict the texts alone can make.",
         "A concept below the floor of activation, or in less than 5 % of the examples, is not seen: the power curve "
-        "says how strong a second concept has to be.",
+        "says how strong a second concept has to be. Mixtures have no upstream view, false alarms do: the audit itself "
+        "finds as many or more.",
     ]
+    out += [f"What wrote {kind} was not read: {why}" for kind, why in about["no_upstream"].items()]
     if str(about["model"]).partition("@")[0] == "atlas":
         out.append("The bundled model is small and its texts are generated: shares of other models will differ.")
     if "specificity" in result.tables:

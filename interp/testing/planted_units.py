@@ -26,6 +26,7 @@ N_TOPICS, N_TOPIC_WORDS, N_COMMON, N_EQUAL = 40, 12, 120, 40
 TOPIC_SHARE = 0.6  # of the tokens of a text
 RATE = 0.7  # how often a concept that is there drives the unit
 SPREAD = 0.35  # sd of the logarithm of an activation around the strength of its concept
+N_NOISE = 16
 LEAK, LEAK_RATE = 0.04, 0.02  # weak activations on any token, and how often
 
 
@@ -50,6 +51,22 @@ class PlantedUnits:
     def text_index(self) -> np.ndarray:
         """Text of each row of `activations`, int64."""
         return np.repeat(np.arange(len(self.ids)), self.ids.shape[1])
+
+    def written(self, unit: int, rows: np.ndarray, *, by: Literal["concept", "word"]) -> np.ndarray:
+        """Return what each earlier part gave to a unit, float64 [row, part], as if parts had written it.
+
+        Args:
+            by: "concept": each of its concepts has a part of its own; "word": one part writes words of even ids,
+                another those of odd ids, whatever they mean.
+
+        The other parts are noise, together a tenth as long as the largest activation; a row sums to the activation.
+        """
+        values = self.activations[rows, unit].astype(np.float64)
+        part = self.concept_of[rows, unit] if by == "concept" else self.ids.ravel()[rows] % 2
+        own = np.where(part[:, None] == np.arange(max(2, self.n_concepts[unit])), values[:, None], 0.0)
+        size = 0.1 * float(self.activations[:, unit].max()) / N_NOISE**0.5
+        noise = size * np.random.default_rng(unit).standard_normal((len(self.activations), N_NOISE))[rows]
+        return np.concatenate([own, noise, (values - own.sum(axis=1) - noise.sum(axis=1))[:, None]], axis=1)
 
 
 def concept_units(

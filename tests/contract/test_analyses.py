@@ -28,7 +28,6 @@ class Case:
     per: column with the number of the feature, where the table has rows for each.
     row: column with the number of the row, where the table has one for each.
     statistics: columns that neither permutations nor other features decide.
-    drawn_by_number: columns that are drawn with the number of the feature as a part of the seed.
     constant: what a constant feature gives: "status" (a reason and no p), or "no evidence" (nothing is found).
     """
 
@@ -41,7 +40,6 @@ class Case:
     negative: bool = True
     constant: str = "status"
     least_rows: int = 2
-    drawn_by_number: tuple[str, ...] = ()
 
 
 def weights(data: Data):
@@ -96,10 +94,11 @@ def monosemanticity(data: Data) -> pd.DataFrame:
 def clusters(data: Data) -> pd.DataFrame:
     from analyses.polysemanticity import AuditConfig, concept_clusters, sample_activation_intervals
 
-    examples = sample_activation_intervals(data["X"], seed=3)
+    names = [f"unit {i}" for i in data.get("names", range(data["X"].shape[1]))]
+    examples = sample_activation_intervals(data["X"], units=names, seed=3)
     config = AuditConfig(min_examples=6, n_background=30, n_boot=3, n_null=19, n_splits=2, seed=3)
     rows = np.random.default_rng(3).permutation(len(data["X"]))
-    return concept_clusters(examples, {"meaning": data["embedding"]}, background=rows, config=config)
+    return concept_clusters(examples, {"meaning": data["embedding"]}, background=rows, config=config, units=names)
 
 
 def infomec(data: Data) -> pd.DataFrame:
@@ -147,7 +146,7 @@ CASES = [
     Case("mdl", probing("mdl", n_perm=2), ("n",), ordered=False, constant="no evidence"),
     Case("monosemanticity_score", monosemanticity, ("ms", "null_mean", "null_sd"), per="unit", negative=False),
     Case("concept_clusters", clusters, ("n",), per="unit", ordered=False, negative=False,
-         constant="no evidence", drawn_by_number=("K_low", "K_high", "replication", "says")),
+         constant="no evidence"),
     Case("infomec", infomec, ("firing_rate",), ordered=False, negative=False, constant="no evidence"),
     Case("decoder_head_share", decoder_share, ("share", "effective_heads"), row="latent", constant="no evidence",
          least_rows=1),
@@ -250,12 +249,12 @@ def test_the_order_of_rows_does_not_show_in_a_statistic(case, tables):
 def test_other_features_do_not_show_in_a_statistic(case, tables):
     data = data_for(case)
     for chosen in ([4, 1], [0, 2, 3, 5]):
-        found = case.call(data | {"X": data["X"][:, chosen]})
+        found = case.call(data | {"X": data["X"][:, chosen], "names": np.array(chosen)})
         for number, feature in enumerate(chosen):
             new = found[found[case.per] == number].reset_index(drop=True)
             old = tables[case.name]
             old = old[old[case.per] == feature].reset_index(drop=True)
-            shared = [c for c in old.columns if c not in (case.per, "q", "n_tests", "cluster", *case.drawn_by_number)]
+            shared = [c for c in old.columns if c not in (case.per, "q", "n_tests", "cluster")]
             pd.testing.assert_frame_equal(new[shared], old[shared], rtol=1e-12)
 
 

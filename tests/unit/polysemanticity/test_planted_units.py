@@ -37,6 +37,17 @@ def test_a_word_concept_is_one_word():
         assert len(np.unique(made.ids.ravel()[made.concept_of[:, unit] >= 0])) == 1
 
 
+@pytest.mark.parametrize("by", ["concept", "word"])
+def test_what_was_written_sums_to_the_activation_and_has_its_author(by):
+    made = concept_units((3,), per_count=1, n_texts=400, seed=0)
+    rows = np.flatnonzero(made.concept_of[:, 0] >= 0)
+    parts = made.written(0, rows, by=by)
+    np.testing.assert_allclose(parts.sum(axis=1), made.activations[rows, 0], atol=1e-6)
+    author = made.concept_of[rows, 0] if by == "concept" else made.ids.ravel()[rows] % 2
+    np.testing.assert_array_equal(parts[np.arange(len(rows)), author], made.activations[rows, 0])
+    assert (np.delete(parts[0, :3], author[0]) == 0).all()
+
+
 def test_equal_seeds_equal_units():
     a, b, c = (concept_units((2,), per_count=2, n_texts=50, seed=s) for s in (3, 3, 4))
     assert np.array_equal(a.activations, b.activations)

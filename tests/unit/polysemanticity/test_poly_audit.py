@@ -1,6 +1,7 @@
 """The audit on planted units, whose number of concepts is known, and on nulls, where it may find nothing."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analyses.polysemanticity.concepts import AuditConfig
@@ -11,6 +12,7 @@ from interp.errors import InvalidInput, NonFinite
 from interp.testing import concept_units
 from interp.testing.planted_units import REGIMES
 
+BY = {"views": ["view"], "examples": ["row"]}
 QUICK = AuditConfig(n_boot=3)
 
 
@@ -40,10 +42,10 @@ def test_one_concept_is_told_from_several(views, strengths, rates, kind):
 
 
 def test_the_most_active_examples_hide_the_weaker_concepts(views):
-    made = concept_units((3,), strengths="halving", seed=0)
+    made = concept_units((3,), strengths="halving", per_count=20, seed=0)
     table = audited(made, views).table
-    assert table["K"].mean() > 2.6
-    assert table["K_top"].mean() < 2.2
+    assert table["K"].mean() > 2.3
+    assert table["K_top"].mean() < 2.0
 
 
 @pytest.mark.parametrize(("common", "verdict"), [(0.0, POLY), (0.45, UNDECIDED), (0.8, MONO)])
@@ -58,7 +60,7 @@ def test_shades_of_one_concept_are_not_several(common, verdict):
     assert result.table["verdict"].tolist() == [verdict]
     view = result.tables["views"].iloc[0]
     assert view["says"] == {POLY: "several", UNDECIDED: "shades of one", MONO: "one"}[verdict]
-    assert view["merged"] == pytest.approx(0.5 if verdict == POLY else 1.0, abs=0.05)
+    assert view["merged"] == pytest.approx(0.5 if verdict == POLY else 1.0, abs=0.15)
 
 
 def test_shuffled_activations_are_called_nothing(views):
@@ -94,10 +96,20 @@ def test_units_that_are_never_or_seldom_on_are_not_judged(views):
 
 
 def test_the_order_and_the_company_of_units_change_nothing(views):
-    made = concept_units((1, 2), per_count=2, seed=0)
-    whole, again = audited(made, views), audited(made, views)
-    assert whole.table.equals(again.table)
-    assert whole.tables["views"].equals(again.tables["views"])
+    """A unit is known by its name: alone, or last among others, it has the same examples and the same numbers."""
+    made, names = concept_units((1, 2), per_count=2, seed=0), np.array(["a", "b", "c", "d"])
+    whole = audited(made, views, units=names)
+    for chosen in ([3], [3, 0, 2]):
+        part = audit_units(
+            made.activations[:, chosen], dict(reversed(views.items())), text_index=made.text_index,
+            units=names[chosen], config=QUICK,
+        )  # fmt: skip
+        for table in ("views", "examples"):
+            new, old = (r.tables[table].sort_values(["unit", *by]) for r in (part, whole) for by in (BY[table],))
+            old = old[old["unit"].isin(names[chosen])]
+            pd.testing.assert_frame_equal(new.reset_index(drop=True), old.reset_index(drop=True))
+        old = whole.table.set_index("unit").loc[names[chosen]].drop(columns="reason")
+        pd.testing.assert_frame_equal(part.table.set_index("unit").drop(columns="reason"), old)
 
 
 def test_a_view_may_depend_on_the_unit(views):

@@ -144,11 +144,16 @@ def test_the_study_has_every_kind_under_every_condition(studied):
         ("head", "trained"): 8, ("head", "random weights"): 8, ("head", "random directions"): 4,
         ("latent", "trained"): 6, ("latent", "random weights"): 4, ("latent", "random directions"): 4,
     }  # fmt: skip
-    assert set(studied.tables) == {"shares", "views", "power", "labels", "masks", "specificity"}
+    assert set(studied.tables) == {"shares", "views", "upstream", "power", "labels", "masks", "specificity"}
     labels = studied.tables["labels"]
     assert labels.groupby(["kind", "condition"]).ngroups == 4
     assert set(labels["score"]) <= {"modularity", "compactness", "FMS"}
     assert studied.tables["masks"].groupby("units").size().to_dict() == {"latents": 4, "neurons": 4}
+    upstream = studied.tables["upstream"]
+    assert upstream.groupby("condition").size().min() > 20
+    assert upstream["rank"].max() == 4
+    assert set(studied.tables["views"].query("view == 'upstream'")["unit"]) == set(upstream["unit"])
+    assert studied.tables["power"]["views"].str.contains("upstream").tolist() == [True] + [False] * 12
     assert studied.table["n_relations"].notna().sum() == 20
     assert studied.table.groupby("condition")["capacity"].count().to_dict() == {
         "random directions": 0, "random weights": 8, "trained": 12,
