@@ -11,6 +11,13 @@ from cyclopts import Parameter
 
 from analyses.terminal import print_table, say
 
+Method = Literal[
+    "adjusted", "mona", "background", "matched", "contrast", "cosine", "causal", "each-target", "coverage", "neurons",
+    "residual", "residual-centred", "rds+", "gradient", "transport", "bm25", "tf-idf", "dsir", "dsir-gumbel", "random",
+    "length-matched", "longest", "random-sae", "shuffled-target",
+]  # fmt: skip
+"""Those of `method_names`, which a test compares; spelt out here because help and completion import nothing heavy."""
+
 
 def select(
     *pool: str,
@@ -27,10 +34,11 @@ def select(
     pooling: Literal["mean", "weighted", "max", "sum", "frequency"] = "mean",
     max_length: int | None = None,
     keep: Literal["start", "end"] = "start",
-    method: Literal["background", "matched", "mona", "cosine"] = "background",
+    method: Method = "adjusted",
     weigh: list[str] | None = None,
-    per_example: Annotated[bool, Parameter(negative="")] = False,
     per_source: float | None = None,
+    source_quota: list[str] | None = None,
+    task_quota: list[str] | None = None,
     temperature: float = 0.0,
     duplicates: Literal["near", "exact", "none"] = "near",
     contaminated: Literal["drop", "report"] = "drop",
@@ -56,6 +64,8 @@ def select(
       interp select "pool/*.jsonl.gz" --target a.jsonl --target b.jsonl --budget "2m tokens" --out runs/two
       interp select pool.parquet --target t.jsonl --test test.jsonl --tokens answer --method mona --out runs/mona
       interp select pool.jsonl --target t.jsonl --weigh 1106=0 --out runs/without-1106
+      interp select pool.jsonl --target t.jsonl --method bm25 --out runs/words
+      interp select "pool/*.jsonl" --target a.jsonl --target b.jsonl --task-quota a=0.7 --per-source 0.3 --out runs/mix
       interp select pool.jsonl --target t.jsonl --dry-run
       interp select pool.jsonl --target t.jsonl --engine ray --out runs/ray
       torchrun --nproc-per-node 8 --no-python interp select pool.jsonl --target t.jsonl --out runs/ranks
@@ -91,14 +101,21 @@ def select(
     keep
         Which end of a longer sample is read.
     method
-        background: J(z, target) - J(z, pool). mona: J(z, target), as published; prefers long samples. matched: against
-        random targets of the same size. cosine.
+        Scores of codes: adjusted (what the target has more than the pool, among samples of like length), mona (as
+        published; prefers long samples), background (mona less the likeness to the pool; prefers short ones), matched
+        (against random targets of the same size), contrast, cosine, causal (features alone whose ablation harms the
+        target), each-target (examples in turn), coverage (greedy). Without the SAE: neurons, residual,
+        residual-centred, rds+, gradient (LESS at one checkpoint), transport (optimal, with a density penalty), bm25,
+        tf-idf, dsir, dsir-gumbel. Controls: random, length-matched, longest, random-sae, shuffled-target.
     weigh
         FEATURE=FACTOR, to mute (0) or boost a latent and pick again; repeatable. Codes that are there are used.
-    per_example
-        Score with each target example, and let them pick in turn.
     per_source
-        Share of the budget that one source may take.
+        Share of the budget that each source may take.
+    source_quota
+        SOURCE=SHARE of a source (a file of the pool) that may take another share; repeatable.
+    task_quota
+        TASK=SHARE of the budget that a task (a target file, without its ending) may take; repeatable. Tasks without one
+        have no limit; they pick in turn.
     temperature
         Gumbel noise in standard deviations of the score; 0 is the top.
     duplicates
@@ -131,9 +148,10 @@ def select(
     config = SelectionConfig(
         pool=pool, target=tuple(target), budget=budget, test=tuple(test or ()), model=model, sae=sae, bos=bos,
         schema=schema, template=template, tokens=tokens, pooling=pooling, max_length=max_length, keep=keep, top=top,
-        shard_rows=shard_rows, method=method, weigh=tuple(weigh or ()), per_example=per_example,
-        per_source=per_source, temperature=temperature, duplicates=duplicates, contaminated=contaminated,
-        overlap_words=overlap_words, random_control=random_control, seed=seed,
+        shard_rows=shard_rows, method=method, weigh=tuple(weigh or ()), per_source=per_source,
+        source_quota=tuple(source_quota or ()), task_quota=tuple(task_quota or ()), temperature=temperature,
+        duplicates=duplicates, contaminated=contaminated, overlap_words=overlap_words,
+        random_control=random_control, seed=seed,
     )  # fmt: skip
     if dry_run:
         print_table(plan(config, say), "what a run would take")

@@ -7,8 +7,8 @@ the site whose SAE codes them, and a score. There is no tuning here: the measure
 right skill and the right answer, at the same budget.
 
 The rule, written before the run: of all variants of an SAE's codes the one with the largest mean share over 3 skills x
-5 seeds goes on, the first of equals. So does, as its rival, the best of the scores without an SAE (mean activation,
-centred or not, of the same sites and tokens), chosen in the same way. About 12 CPU minutes; the rows of a finished seed
+3 seeds goes on, the first of equals. So does, as its rival, the best of the scores without an SAE (mean activation,
+centred or not, of the same sites and tokens), chosen in the same way. About 8 CPU minutes; the rows of a finished seed
 are kept in --work. Writes benchmarks/results/selection_variants.json.
 """
 
@@ -98,16 +98,18 @@ def summary(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def chosen(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the best variant of codes and the best without an SAE, the first of equals."""
     dense = table["score"].isin(DENSE)
-    best = {
-        name: table[mine].loc[table[mine]["relevant"].idxmax()] for name, mine in (("sae", ~dense), ("dense", dense))
-    }
-    return {name: {key: row[key] for key in ("site", "tokens", "score", "relevant")} for name, row in best.items()}
+    out = {}
+    for name, mine in (("sae", ~dense), ("dense", dense)):
+        part: Any = table[mine]
+        best = part.loc[part["relevant"].idxmax()]
+        out[name] = {key: best[key] for key in ("site", "tokens", "score", "relevant")}
+    return out
 
 
 def main() -> None:
     """Run all variants."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("runs/selection_worth"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()

@@ -30,7 +30,8 @@ import torch
 
 from analyses.data_selection.coders import random_sae
 from analyses.data_selection.finetuning import Tuning
-from analyses.data_selection.methods import CODE_METHODS, NAMES, StandardMethods
+from analyses.data_selection.method_names import CODE_METHODS, NAMES
+from analyses.data_selection.methods import StandardMethods
 from analyses.data_selection.worth import worth_of
 from analyses.data_selection.worth_runs import Runs, measure_runs
 from analyses.data_selection.worth_skills import FORM, skill_pool
@@ -47,7 +48,7 @@ LR_SKILLS, LR_SEEDS = ("past tense", "repeat", "previous"), (1000, 1001, 1002)
 RATES = (1e-5, 3e-5, 1e-4, 3e-4)
 SAES = ("resid_post.2", "resid_post.2-seed1", "resid_post.2-seed2")
 VARIANT, RANDOM_VARIANT, DENSE_VARIANT = "variant", "variant-random-sae", "variant-no-sae"
-DECILES, DECILE_SEEDS = ("mona", VARIANT, "residual", "gradient", "oracle"), (0, 1)
+DECILES, DECILE_SEEDS = ("mona", VARIANT, "gradient", "oracle"), (0,)
 AGAINST = ("mona", "random-sae", VARIANT)
 BUDGET = "3% tokens"
 SETTINGS: dict[str, Any] = {"budget": BUDGET, "random_draws": 2}

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from analyses.data_selection.relevance import as_pool, prototype_of
+from analyses.data_selection.method_names import DEFAULT_METHOD
+from analyses.data_selection.relevance import as_pool, many_scores, prototype_of
 from interp.errors import InvalidInput
-from interp.stats import generalized_jaccard
 from interp.stats.seeds import check_seed
 
 WARN_RHO = 0.3
@@ -76,9 +76,12 @@ def shuffled_prototype(target: Any, pool: Any, *, seed: int = 0) -> np.ndarray:
 
 
 def pick_stability(
-    pool: Any, targets: Any, n: int, *, background: bool = True, n_boot: int = 100, seed: int = 0
+    pool: Any, targets: Any, n: int, *, method: str = DEFAULT_METHOD, n_boot: int = 100, seed: int = 0
 ) -> pd.DataFrame:
     """Resample the target examples and pick again: which rows stay.
+
+    Args:
+        method: see `score`; the random targets of "matched" are those of the whole target.
 
     Returns:
         One row a row that is picked in any resample or from all examples: row, id, selected (from all examples), kept
@@ -95,9 +98,7 @@ def pick_stability(
     rng = np.random.default_rng(np.random.SeedSequence(check_seed(seed), spawn_key=(82,)))
     draws = rng.multinomial(count, np.full(count, 1 / count), size=n_boot) / count
     prototypes = np.vstack([np.full(count, 1 / count), draws]) @ examples.toarray().astype(np.float64)
-    values = np.concatenate(
-        [_less(codes, prototypes, coded.mean if background else None) for _, codes in coded.parts()]
-    )
+    values = many_scores(coded, prototypes, as_pool(targets), method, seed)
     picks = np.zeros(values.shape, dtype=bool)
     for column in range(values.shape[1]):
         picks[_best(values[:, column], n), column] = True
@@ -112,11 +113,6 @@ def pick_stability(
         overlap=float(overlaps.mean()), overlap_low=float(low), overlap_high=float(high), n_examples=count
     )
     return table
-
-
-def _less(codes: Any, prototypes: np.ndarray, background: np.ndarray | None) -> np.ndarray:
-    found = generalized_jaccard(codes, prototypes)
-    return found if background is None else found - generalized_jaccard(codes, background)[:, None]
 
 
 def _best(values: np.ndarray, n: int) -> np.ndarray:

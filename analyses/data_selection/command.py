@@ -10,6 +10,7 @@ import pandas as pd
 
 from analyses.data_selection.budgets import parse_budget
 from analyses.data_selection.encoding import CODE_VERSION, encode_share
+from analyses.data_selection.method_names import EXPLAINED as EXPLAINABLE
 from analyses.data_selection.reading import read_samples
 from analyses.data_selection.reasons import explain, feature_shift, lacking
 from analyses.data_selection.samples import Samples
@@ -165,7 +166,7 @@ def _tables(selection: Selection, config: SelectionConfig, pool: Samples) -> dic
     listed = pd.concat([pool.listed, selection.pool.listed], ignore_index=True)
     tables["listed"] = listed.astype({"source": "str", "number": "int64", "reason": "str", "detail": "str"})
     tables["contaminated"] = selection.exclusions.contaminated
-    method = config.method if config.method != "cosine" else "mona"
+    method = config.method if config.method in EXPLAINABLE else "mona"  # what the contributions are those of
     reasons, missing, shifts = [], [], []
     for task, target in selection.targets.items():
         mine: Any = selection.ranking[selection.ranking["task"] == task].reset_index(drop=True)
@@ -173,7 +174,8 @@ def _tables(selection: Selection, config: SelectionConfig, pool: Samples) -> dic
         chosen = picked.sort_values("rank", kind="stable").head(EXPLAINED).index.to_numpy()
         shifts.append(feature_shift(selection.pool, target, selection.selected).assign(task=task))
         if len(chosen) and not selection.pool.is_cut:
-            reasons.append(explain(selection.pool, target, chosen, method=method, seed=config.seed).assign(task=task))
+            reasons.append(explain(selection.pool, target, chosen, method=method, seed=config.seed)
+                           .assign(of=method, task=task))
             missing.append(lacking(selection.pool, target, chosen, k=5).assign(task=task))
     tables["features"] = pd.concat(shifts, ignore_index=True)
     empty = pd.DataFrame({"row": [], "id": [], "feature": [], "task": []})

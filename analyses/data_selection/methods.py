@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,24 +19,17 @@ from analyses.data_selection.coders import neuron_coder, random_sae
 from analyses.data_selection.coverage import coverage_order
 from analyses.data_selection.dense_scores import cosine_each, cosine_scores, gradient_vectors, sample_vectors
 from analyses.data_selection.encoding import encode_pool
-from analyses.data_selection.relevance import METHODS, mona_scores, prototype_of, score, score_each
+from analyses.data_selection.method_names import NAMES, SCORES, check_method
+from analyses.data_selection.relevance import mona_scores, prototype_of, score, score_each
 from analyses.data_selection.samples import Sample
 from analyses.data_selection.token_windows import TokenChoice
 from analyses.data_selection.transport import transport_scores
 from analyses.data_selection.word_scores import bm25_scores, dsir_scores, tfidf_scores
 from analyses.data_selection.worth_targets import Method
-from interp.errors import InvalidInput, nearest
+from interp.errors import InvalidInput
 
 if TYPE_CHECKING:
     from interp.models import Model
-
-CODE_METHODS = (*METHODS, "causal", "each-target", "coverage")
-"""Methods that compare the codes of an SAE."""
-DENSE_METHODS = ("neurons", "residual", "residual-centred", "rds+", "gradient", "transport")
-WORD_METHODS = ("bm25", "tf-idf", "dsir", "dsir-gumbel")
-CONTROLS = ("random-sae", "shuffled-target", "longest", "length-matched")
-NAMES = (*CODE_METHODS, *DENSE_METHODS, *WORD_METHODS, *CONTROLS)
-"""All but "random", which every comparison is made with."""
 
 
 class StandardMethods:
@@ -50,23 +43,26 @@ class StandardMethods:
         out: folder of the codes, so that a killed run does not code the pool again.
         seed: of the random SAE.
         coded: codes of the pool by the SAE, if they are there already.
-        wanted: samples that "transport" shall give mass to; default a twentieth of the pool.
+        wanted: samples that will be picked, about: so many get mass by "transport"; default a twentieth of the pool.
         options: of `encode_pool`; with tokens="answer" all tokens of plain text are pooled.
     """
 
     def __init__(
-        self, pool: Sequence[Sample], model: Model, sae: Any, *, trainee: Model | None = None, template: str = "plain",
-        out: str | Path | None = None, seed: int = 0, coded: CodedPool | None = None, wanted: int | None = None,
-        **options: Any,
+        self, pool: Sequence[Sample], model: Model, sae: Any, /, *, trainee: Model | None = None,
+        template: str = "plain", out: str | Path | None = None, seed: int = 0, coded: CodedPool | None = None,
+        wanted: int | None = None, **options: Any,
     ) -> None:  # fmt: skip
         self.pool, self.model, self.sae, self.trainee = list(pool), model, sae, trainee or model
         self.out, self.seed, self.wanted = None if out is None else Path(out), seed, wanted
         self.options = {**options, "template": template}
+        self.choice = TokenChoice(
+            template=template, **{name: options[name] for name in ("max_length", "keep", "bos") if name in options}
+        )
         if coded is not None:
             self.coded = coded
         self._of_target: dict[tuple[str, int], tuple[Any, Any]] = {}
 
-    def methods(self, names: Sequence[str] = NAMES) -> dict[str, Method]:
+    def methods(self, names: Iterable[str] = NAMES) -> dict[str, Method]:
         """Return name -> method. Raises InvalidInput for a name that is none of `NAMES`."""
         return {check_method(name): self._method(name) for name in names}
 
@@ -91,7 +87,7 @@ class StandardMethods:
             "dsir-gumbel": lambda texts, seed: dsir_scores(self.texts, texts, gumbel_seed=seed),
         }
         return {
-            **{name: partial(self._by_code, name) for name in METHODS},
+            **{name: partial(self._by_code, name) for name in SCORES},
             **{name: lambda rows, seed, of=of: of([one.text for one in rows], seed) for name, of in words.items()},
             "causal": self._causal,
             "each-target": lambda rows, seed: score_each(self.coded, self.code_examples(rows)),
@@ -99,8 +95,8 @@ class StandardMethods:
             "shuffled-target": lambda rows, seed: mona_scores(
                 self.coded, shuffled_prototype(self.code_examples(rows), self.coded, seed=seed)
             ),
-            "neurons": lambda rows, seed: mona_scores(self.neurons, self._coded("neurons", rows)),
-            "random-sae": lambda rows, seed: mona_scores(self.random, self._coded("random-sae", rows)),
+            "neurons": lambda rows, seed: mona_scores(self.neurons, self.code_examples(rows, "neurons")),
+            "random-sae": lambda rows, seed: mona_scores(self.random, self.code_examples(rows, "random-sae")),
             "residual": lambda rows, seed: cosine_scores(*self._residuals(rows)),
             "residual-centred": lambda rows, seed: cosine_scores(*self._residuals(rows), centre=True),
             "transport": lambda rows, seed: transport_scores(
@@ -135,16 +131,20 @@ class StandardMethods:
         return out
 
     def _length_matched(self, examples: list[Sample], seed: int) -> np.ndarray:
-        n = max(1, len(self.pool) // 8)
+        n = min(len(self.pool), max(1, 2 * self.wanted if self.wanted else len(self.pool) // 8))
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(93,)))
         wanted = rng.choice(self.code_examples(examples).rows["n_tokens"].to_numpy(), n)
         out = np.full(len(self.pool), np.nan)
         out[length_matched(self.lengths, wanted, seed=seed)] = rng.permutation(n)
         return out
 
-    def code_examples(self, examples: list[Sample]) -> CodedPool:
-        """Return the codes of target examples."""
-        return self._coded("sae", examples)
+    def know(self, examples: Sequence[Sample], coded: CodedPool) -> None:
+        """Take codes of target examples that are there already."""
+        self._of_target["sae", id(examples[0])] = (list(examples), coded)
+
+    def code_examples(self, examples: list[Sample], coder: str = "sae") -> CodedPool:
+        """Return the codes of target examples by "sae", "random-sae" or "neurons"."""
+        return self._cached(coder, examples, lambda rows: self._encode(rows, self._coders[coder], None))
 
     @property
     def lengths(self) -> np.ndarray:
@@ -192,9 +192,6 @@ class StandardMethods:
             "random-sae": random_sae(self.sae, self.seed),
         }
 
-    def _coded(self, coder: str, examples: list[Sample]) -> CodedPool:
-        return self._cached(coder, examples, lambda rows: self._encode(rows, self._coders[coder], None))
-
     def _residuals(self, examples: list[Sample]) -> tuple[np.ndarray, np.ndarray]:
         pool, target = self.coded.residual, self.code_examples(examples).residual
         if pool is None or target is None:
@@ -221,31 +218,23 @@ class StandardMethods:
         return _interleaved(parts)
 
     def _weighted(self, rows: Sequence[Sample]) -> np.ndarray:
-        return sample_vectors(self.model, rows, choice=TokenChoice(template=self.options["template"]))
+        return sample_vectors(self.model, rows, choice=self.choice)
 
     def _gradients(self, rows: Sequence[Sample]) -> np.ndarray:
         out = np.empty((len(rows), 4096), dtype=np.float32)
         is_text = np.array([one.turns[0].role == "text" for one in rows], dtype=bool)
         for part, tokens in ((is_text, "all"), (~is_text, "answer")):
             at = np.flatnonzero(part)
-            choice = TokenChoice(template=self.options["template"], tokens=tokens)
+            choice = replace(self.choice, tokens=tokens)
             out[at] = gradient_vectors(self.trainee, [rows[int(i)] for i in at], choice=choice, dim=out.shape[1])
         return out
 
 
 def standard_methods(
-    pool: Sequence[Sample], model: Model, sae: Any, *, names: Sequence[str] = NAMES, **options: Any
+    pool: Sequence[Sample], model: Model, sae: Any, /, *, names: Iterable[str] = NAMES, **options: Any
 ) -> dict[str, Method]:
     """Return name -> method for all methods and controls of this package; options see `StandardMethods`."""
     return StandardMethods(pool, model, sae, **options).methods(names)
-
-
-def check_method(name: str) -> str:
-    """Return the name of a method. Raises InvalidInput for any other."""
-    if name not in (*NAMES, "random"):
-        near = ", ".join(map(repr, nearest(name, (*NAMES, "random"))))
-        raise InvalidInput(f"there is no method {name!r}. Nearest: {near}.")
-    return name
 
 
 def _whole(coded: CodedPool) -> CodedPool:

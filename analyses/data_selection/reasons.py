@@ -12,8 +12,9 @@ from scipy import sparse
 
 from analyses.data_selection.coded_pool import CodedPool
 from analyses.data_selection.coders import as_coder
+from analyses.data_selection.method_names import DEFAULT_METHOD, EXPLAINED
 from analyses.data_selection.random_targets import random_targets
-from analyses.data_selection.relevance import as_pool, prototype_of
+from analyses.data_selection.relevance import as_pool, contrasted, prototype_of, score
 from analyses.data_selection.samples import Sample
 from analyses.data_selection.token_windows import TokenChoice, find_windows
 from interp.batches import run_batch, with_tokens
@@ -28,19 +29,20 @@ Labels = Mapping[int, str] | None
 
 
 def explain(
-    pool: Any, target: Any, rows: Sequence[int] | np.ndarray, *, method: str = "background", k: int = 10,
+    pool: Any, target: Any, rows: Sequence[int] | np.ndarray, *, method: str = DEFAULT_METHOD, k: int = 10,
     labels: Labels = None, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
     """Split the scores of some rows over the features that make them.
 
     With D = sum max(z, t), feature f adds min(z_f, t_f) / D_t to J(z, t); under "background" less min(z_f, b_f) / D_b;
-    under "matched" less the mean of that over the random targets, all over their spread. The contributions of all
-    features of a row add up to its score.
+    under "matched" less the mean of that over the random targets, all over their spread; under "contrast" t is what the
+    target has more than the pool, and under "adjusted" that over the spread among samples of like length, whose mean is
+    taken off in a row of its own (feature -2). The contributions of a row add up to its score.
 
     Args:
         pool, target, seed: as given to `score`.
         rows: row numbers of the pool.
-        method: "mona", "background" or "matched".
+        method: "mona", "background", "matched", "contrast" or "adjusted".
         k: features listed of a row, largest contribution (in size) first; the rest is one row with feature -1.
         labels: feature -> what it stands for.
 
@@ -54,7 +56,7 @@ def explain(
     coded = as_pool(pool)
     prototype = prototype_of(target, coded.n_features)
     found = coded.take(rows)
-    prototypes, weights = _terms(coded, target, prototype, found, method, seed)
+    prototypes, weights, level = _terms(coded, target, prototype, rows, found, method, seed)
     j = generalized_jaccard(found, prototypes)
     tables = []
     for i, row in enumerate(np.asarray(rows)):
@@ -64,7 +66,7 @@ def explain(
         whole = minima.sum(axis=1)
         size = np.divide(whole, j[i], out=np.ones(len(whole)), where=j[i] > 0)  # D, from J = M / D
         contribution = (weights[i] / size) @ minima
-        tables.append(_largest(int(row), features, z, prototype, contribution, k))
+        tables.append(_largest(int(row), features, z, prototype, contribution, k, level[i]))
     table = pd.concat(tables, ignore_index=True)
     return _named(table, coded, labels)
 
@@ -179,28 +181,35 @@ def firing_tokens(
 
 
 def _terms(
-    coded: CodedPool, target: Any, prototype: np.ndarray, found: Any, method: str, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return prototypes [term, feature] and weights [row, term] with score = weights @ J(row, prototypes) (+ const)."""
+    coded: CodedPool, target: Any, prototype: np.ndarray, rows: Any, found: Any, method: str, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return prototypes [term, feature], weights [row, term], level [row] with score = weights @ J(row, .) + level."""
     if coded.is_cut:
         raise InvalidInput("entries of this pool were dropped (top=...); code the rows to explain whole.")
     n = found.shape[0]
+    nothing = np.zeros(n)
     if method == "mona":
-        return prototype[None], np.ones((n, 1))
+        return prototype[None], np.ones((n, 1)), nothing
+    if method == "contrast":
+        return contrasted(prototype, coded.mean)[None], np.ones((n, 1)), nothing
+    if method == "adjusted":
+        table = score(coded, prototype, method=method)
+        mean, sd = (table[name].to_numpy()[np.asarray(rows)] for name in ("background", "null_sd"))
+        per_sd = np.divide(1.0, sd, out=np.zeros(n), where=sd > 0)
+        return contrasted(prototype, coded.mean)[None], per_sd[:, None], -mean * per_sd
     if method == "background":
-        return np.array([prototype, coded.mean]), np.tile([1.0, -1.0], (n, 1))
+        return np.array([prototype, coded.mean]), np.tile([1.0, -1.0], (n, 1)), nothing
     if method == "matched":
         others = random_targets(coded, int(as_pool(target).rows["n_tokens"].to_numpy().sum()), seed=seed)
         sd = generalized_jaccard(found, others).std(axis=1, ddof=1)
         each = np.tile(np.r_[1.0, np.full(len(others), -1 / len(others))], (n, 1))
-        return np.vstack([prototype, others]), np.divide(
-            each, sd[:, None], out=np.zeros_like(each), where=sd[:, None] > 0
-        )
-    raise InvalidInput(f"method is 'mona', 'background' or 'matched', not {method!r}; others have no such parts.")
+        weights = np.divide(each, sd[:, None], out=np.zeros_like(each), where=sd[:, None] > 0)
+        return np.vstack([prototype, others]), weights, nothing
+    raise InvalidInput(f"method is one of {', '.join(EXPLAINED)}, not {method!r}; others have no such parts.")
 
 
 def _largest(
-    row: int, features: np.ndarray, z: np.ndarray, prototype: np.ndarray, contribution: np.ndarray, k: int
+    row: int, features: np.ndarray, z: np.ndarray, prototype: np.ndarray, contribution: np.ndarray, k: int, level: float
 ) -> pd.DataFrame:
     order = np.argsort(-np.abs(contribution), kind="stable")
     top, rest = order[:k], order[k:]
@@ -211,7 +220,10 @@ def _largest(
     if len(rest):
         sums = (-1, z[rest].sum(), prototype[features[rest]].sum(), contribution[rest].sum())
         columns = {name: np.append(values, more) for (name, values), more in zip(columns.items(), sums, strict=True)}
-    total = contribution.sum()
+    if level:
+        last = {"feature": -2, "sample": np.nan, "target": np.nan, "contribution": level}
+        columns = {name: np.append(values, last[name]) for name, values in columns.items()}
+    total = contribution.sum() + level
     return pd.DataFrame({"row": row, **columns, "share": columns["contribution"] / total if total else np.nan})
 
 
@@ -221,7 +233,7 @@ def _named(table: pd.DataFrame, coded: CodedPool, labels: Labels) -> pd.DataFram
 
 
 def _with_labels(table: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    known = {-1: "all other features", **(labels or {})}
+    known = {-1: "all other features", -2: "level of samples of like length", **(labels or {})}
     names = [known.get(int(feature), "") for feature in table["feature"]]
     table.insert(int(np.flatnonzero(table.columns == "feature")[0]) + 1, "label", pd.array(names, dtype="str"))
     return table

@@ -17,13 +17,10 @@ from scipy import sparse
 from scipy.stats import rankdata
 
 from analyses.data_selection.coded_pool import CodedPool, pool_of
+from analyses.data_selection.method_names import BOUNDED, DEFAULT_METHOD, SCORES
 from analyses.data_selection.random_targets import chance_similarity
 from interp.errors import InvalidInput
 from interp.stats import generalized_jaccard, jaccard_bounds, min_sums
-
-METHODS = ("mona", "background", "matched", "adjusted", "contrast", "cosine")
-BOUNDED = ("mona", "background", "contrast")
-"""Methods whose score has bounds where entries of a row were dropped."""
 
 
 def mona_scores(pool: Any, target: Any) -> np.ndarray:
@@ -43,7 +40,9 @@ def mona_scores(pool: Any, target: Any) -> np.ndarray:
     return np.concatenate([generalized_jaccard(codes, prototype) for _, codes in coded.parts()])
 
 
-def score(pool: Any, target: Any, *, method: str = "background", background: Any = None, seed: int = 0) -> pd.DataFrame:
+def score(
+    pool: Any, target: Any, *, method: str = DEFAULT_METHOD, background: Any = None, seed: int = 0
+) -> pd.DataFrame:
     """Score every sample of a pool against a target.
 
     Args:
@@ -64,9 +63,11 @@ def score(pool: Any, target: Any, *, method: str = "background", background: Any
         InvalidInput: an unknown method, widths that differ, negative codes, or rows that were cut under a method that
             has no bounds.
     """
-    if method not in METHODS:
-        raise InvalidInput(f"method is one of {', '.join(METHODS)}, not {method!r}.")
+    if method not in SCORES:
+        raise InvalidInput(f"method is one of {', '.join(SCORES)}, not {method!r}.")
     coded = as_pool(pool)
+    if coded.is_cut and method not in BOUNDED:
+        raise InvalidInput(f"entries of this pool were dropped (top=...), and {method!r} has no bounds; code it whole.")
     prototype = prototype_of(target, coded.n_features)
     other = coded.mean if background is None else prototype_of(background, coded.n_features)
     null_sd = base = np.full(len(coded), np.nan)
@@ -87,12 +88,44 @@ def score(pool: Any, target: Any, *, method: str = "background", background: Any
         low, high = (raw, raw_high) if method == "mona" else (raw - base_high, raw_high - base)
     whole = ~(coded.rows["dropped"].to_numpy() > 0)
     # of a row that was cut the lower bound is what it is ranked by: nothing is claimed that was not seen
+    return score_table(coded, low, np.where(whole, low, high), raw=raw, background=base, null_sd=null_sd, method=method)
+
+
+def score_table(
+    coded: CodedPool, values: np.ndarray, upper: np.ndarray | None = None, *, raw: np.ndarray, method: str,
+    background: Any = np.nan, null_sd: Any = np.nan,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the table of `score` of any score: values and, where they are lower bounds, their upper ones, [row]."""
     columns: dict[str, Any] = {
-        "id": coded.rows["id"], "source": coded.rows["source"], "score": low, "raw": raw, "background": base,
-        "null_sd": null_sd, "lower": low, "upper": np.where(whole, low, high), "n_tokens": coded.rows["n_tokens"],
-        "n_features": coded.rows["n_features"], "method": method,
+        "id": coded.rows["id"], "source": coded.rows["source"], "score": values, "raw": raw, "background": background,
+        "null_sd": null_sd, "lower": values, "upper": values if upper is None else upper,
+        "n_tokens": coded.rows["n_tokens"], "n_features": coded.rows["n_features"], "method": method,
     }  # fmt: skip
     return ranked(pd.DataFrame(columns))
+
+
+def many_scores(coded: CodedPool, prototypes: np.ndarray, target: CodedPool, method: str, seed: int = 0) -> np.ndarray:
+    """Return `score` of each row with each of several prototypes of one target, float64 [row, prototype].
+
+    Args:
+        prototypes: [prototype, feature].
+        target: codes of the examples, for the random targets of "matched".
+    """
+    if method == "cosine":
+        return np.column_stack([_cosines(coded, one) for one in prototypes])
+    if method in ("contrast", "adjusted"):
+        prototypes = np.array([contrasted(one, coded.mean) for one in prototypes])
+    found = np.concatenate([generalized_jaccard(codes, prototypes) for _, codes in coded.parts()])
+    if method == "background":
+        return found - mona_scores(coded, coded.mean)[:, None]
+    if method == "matched":
+        base, sd = chance_similarity(coded, _n_tokens(target), seed=seed)
+        return np.divide(found - base[:, None], sd[:, None], out=np.zeros_like(found), where=sd[:, None] > 0)
+    if method == "adjusted":
+        for column in found.T:
+            base, sd = level_by_length(column, coded.rows["n_tokens"].to_numpy())
+            column[:] = np.divide(column - base, sd, out=np.zeros(len(sd)), where=sd > 0)
+    return found
 
 
 def score_each(pool: Any, targets: Any, *, background: bool = True) -> np.ndarray:
@@ -222,8 +255,6 @@ def _intervals(coded: CodedPool, *prototypes: np.ndarray) -> Iterator[np.ndarray
 
 
 def _cosines(coded: CodedPool, prototype: np.ndarray) -> np.ndarray:
-    if coded.is_cut:
-        raise InvalidInput("entries of this pool were dropped (top=...); code it whole for the cosine.")
     out = np.empty(len(coded))
     for rows, codes in coded.parts():
         squares = sparse.csr_matrix((codes.data.astype(np.float64) ** 2, codes.indices, codes.indptr), codes.shape)

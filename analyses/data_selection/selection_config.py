@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from analyses.data_selection.relevance import METHODS
+from analyses.data_selection.method_names import BOUNDED, CODE_METHODS, DEFAULT_METHOD, check_method
 from interp.errors import InvalidInput
 
 
@@ -31,12 +31,16 @@ class SelectionConfig:
     keep: str = "start"
     top: int | None = None
     shard_rows: int = 4096
-    method: str = "background"
+    method: str = DEFAULT_METHOD
+    """See `method_names`."""
     weigh: tuple[str, ...] = ()
     """"FEATURE=FACTOR": 0 mutes a feature, 2 counts it twice."""
-    per_example: bool = False
-    """Score with each target example, and let them pick in turn."""
     per_source: float | None = None
+    """Share of the budget that each source may take."""
+    source_quota: tuple[str, ...] = ()
+    """"SOURCE=SHARE" of sources that may take another share."""
+    task_quota: tuple[str, ...] = ()
+    """"TASK=SHARE" of the budget that a task may take; tasks without one have no limit."""
     temperature: float = 0.0
     duplicates: str = "near"
     """Which are left out: "near", "exact" or "none"."""
@@ -61,19 +65,21 @@ class SelectionConfig:
 
 def check_config(config: SelectionConfig) -> None:
     """Raise InvalidInput for a choice that does not exist, before anything heavy runs."""
+    check_method(config.method)
     for name, given, valid in (
-        ("method", config.method, METHODS), ("duplicates", config.duplicates, ("near", "exact", "none")),
+        ("duplicates", config.duplicates, ("near", "exact", "none")),
         ("contaminated", config.contaminated, ("drop", "report")),
-    ):  # fmt: skip
+    ):
         if given not in valid:
             raise InvalidInput(f"{name} is one of {', '.join(map(repr, valid))}, not {given!r}.")
-    if config.top is not None and (config.per_example or config.method not in ("mona", "background")):
-        raise InvalidInput("top keeps a part of each code, which has bounds under mona and background alone.")
-    read_factors(config.weigh)
-    if config.weigh and config.top is not None:
+    if config.top is not None and config.method not in BOUNDED:
+        raise InvalidInput(f"top keeps a part of each code, which has bounds under {', '.join(BOUNDED)} alone.")
+    if read_factors(config.weigh) and config.top is not None:
         raise InvalidInput("features of codes that were cut cannot be weighed; leave top out.")
-    if config.per_example and config.method not in ("mona", "background"):
-        raise InvalidInput("per_example scores are mona or background.")
+    if config.weigh and config.method not in CODE_METHODS:
+        raise InvalidInput(f"{config.method!r} reads no features that could be weighed; {', '.join(CODE_METHODS)} do.")
+    read_shares("source_quota", config.source_quota)
+    read_shares("task_quota", config.task_quota)
 
 
 def read_factors(weigh: Sequence[str]) -> dict[int, float]:
@@ -85,4 +91,18 @@ def read_factors(weigh: Sequence[str]) -> dict[int, float]:
             found[int(feature)] = float(factor)
         except ValueError:
             raise InvalidInput(f"weigh takes FEATURE=FACTOR, such as 12=0 to mute feature 12, not {one!r}.") from None
+    return found
+
+
+def read_shares(what: str, given: Sequence[str]) -> dict[str, float]:
+    """Return {name: share} of "NAME=SHARE". Raises InvalidInput for anything else."""
+    found = {}
+    for one in given:
+        name, _, share = one.rpartition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            name = ""
+        if not name or not 0 < found[name] <= 1:
+            raise InvalidInput(f"{what} takes NAME=SHARE, such as math=0.5, shares above 0 up to 1, not {one!r}.")
     return found

@@ -11,18 +11,17 @@ import numpy as np
 import pandas as pd
 
 from analyses.data_selection.audit import agreement, length_audit, pick_stability, shuffled_prototype
-from analyses.data_selection.chance_scores import random_scores
+from analyses.data_selection.budgets import parse_budget
 from analyses.data_selection.coded_pool import CodedPool
-from analyses.data_selection.coders import random_sae
-from analyses.data_selection.dense_scores import cosine_scores
 from analyses.data_selection.encoding import encode_pool
 from analyses.data_selection.exclusions import Exclusions, find_exclusions
+from analyses.data_selection.method_names import BOUNDED, EXPLAINED, SCORES
+from analyses.data_selection.methods import StandardMethods
 from analyses.data_selection.picking import select
 from analyses.data_selection.reasons import edited
-from analyses.data_selection.relevance import ranked, score, score_each
+from analyses.data_selection.relevance import mona_scores, ranked, score, score_table
 from analyses.data_selection.samples import Sample, Samples
-from analyses.data_selection.selection_config import SelectionConfig, check_config, read_factors
-from analyses.data_selection.word_scores import dsir_scores, tfidf_scores
+from analyses.data_selection.selection_config import SelectionConfig, check_config, read_factors, read_shares
 from interp.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -79,9 +78,9 @@ def run_selection(
         coded_targets = {task: edited(target, target, factors)[0] for task, target in coded_targets.items()}
     by_id = {sample.id: sample for sample in pool}
     samples = tuple(by_id[one] for one in coded.rows["id"])
-    scored = {
-        task: score(coded, target, method=config.method, seed=config.seed) for task, target in coded_targets.items()
-    }
+    methods = _methods(config, samples, coded, model, sae)
+    examples = {task: _examples(methods, given, coded_targets[task]) for task, given in targets.items()}
+    scored, turns = _scored(config, methods, examples, coded_targets)
     against = [sample for given in (*targets.values(), *([tests] if tests is not None else [])) for sample in given]
 
     def left_out() -> Exclusions:
@@ -93,20 +92,20 @@ def run_selection(
 
     exclusions = left_out()
     notes: list[str] = []
-    pick = _pick(config, coded, coded_targets, scored, exclusions)
+    pick = _pick(config, coded, scored, turns, exclusions)
     if coded.is_cut:
         n_settled = 0
         while len(rows := _straddling(scored, pick)):
             n_settled += len(rows)
             _settle(config, rows, samples, model, sae, coded, coded_targets, scored, options)
             exclusions = left_out()  # which of two repeats is the better one may have changed
-            pick = _pick(config, coded, coded_targets, scored, exclusions)
+            pick = _pick(config, coded, scored, turns, exclusions)
         notes.append(
             f"codes were cut to {config.top} entries; {n_settled:,} rows whose bounds straddled the cut were coded "
             "again, whole, so the pick is that of whole codes."
         )
     ranking = _ranking(coded, scored, pick)
-    tables = _tables(config, coded, coded_targets, scored, pick, samples, targets, model, sae)
+    tables = _tables(config, methods, examples, coded_targets, scored, pick)
     return Selection(ranking, pick, coded, coded_targets, samples, exclusions, tables, tuple(notes))
 
 
@@ -120,17 +119,57 @@ def _coded(task: str, given: Samples, model: Model, sae: Any, options: dict[str,
     return found
 
 
+def _methods(
+    config: SelectionConfig, samples: Sequence[Sample], coded: CodedPool, model: Model, sae: Any
+) -> StandardMethods:
+    """Return all methods on the pool, told how many samples a task will pick, about."""
+    tokens = coded.rows["n_tokens"].to_numpy()
+    budget = parse_budget(config.budget, n_samples=len(coded), n_tokens=int(tokens.sum()))
+    size = 1.0 if budget.unit == "samples" else max(1.0, float(tokens.mean()))
+    wanted = min(len(coded), max(1, round(budget.amount / size / len(config.target))))
+    return StandardMethods(samples, model, sae, coded=coded, wanted=wanted, seed=config.seed, **config.encoding())
+
+
+def _examples(methods: StandardMethods, given: Samples, coded: CodedPool) -> list[Sample]:
+    """Return the examples that could be coded, in the order of their codes, which the methods then know."""
+    by_id = {sample.id: sample for sample in given}
+    found = [by_id[one] for one in coded.rows["id"]]
+    methods.know(found, coded)
+    return found
+
+
+def _scored(
+    config: SelectionConfig, methods: StandardMethods, examples: Mapping[str, list[Sample]],
+    targets: Mapping[str, CodedPool],
+) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:  # fmt: skip
+    """Return the table of scores of each task, and [sample, example] of the methods whose examples pick in turn."""
+    coded, scored, turns = methods.coded, {}, {}
+    for number, (task, target) in enumerate(targets.items()):
+        if config.method in SCORES:
+            scored[task] = score(coded, target, method=config.method, seed=config.seed)
+            continue
+        values = methods.scores(config.method, examples[task], config.seed + number)
+        if values.ndim == 2:
+            turns[task] = values
+            known = np.where(np.isnan(values), -np.inf, values).max(axis=1)
+            values = np.where(np.isinf(known), np.nan, known)
+        scored[task] = score_table(coded, values, raw=mona_scores(coded, target), method=config.method)
+    return scored, turns
+
+
 def _pick(
-    config: SelectionConfig, coded: CodedPool, targets: Mapping[str, CodedPool], scored: Mapping[str, pd.DataFrame],
+    config: SelectionConfig, coded: CodedPool, scored: Mapping[str, pd.DataFrame], turns: Mapping[str, np.ndarray],
     exclusions: Exclusions,
 ) -> pd.DataFrame:  # fmt: skip
-    values: dict[str, Any] = {task: table["score"].to_numpy() for task, table in scored.items()}
-    if config.per_example:
-        background = config.method == "background"
-        values = {task: score_each(coded, target, background=background) for task, target in targets.items()}
+    values = {task: turns.get(task, table["score"].to_numpy()) for task, table in scored.items()}
+    sources = coded.rows["source"].tolist()
+    per_source = read_shares("source_quota", config.source_quota)
+    if config.per_source is not None:
+        per_source = {**dict.fromkeys(sources, config.per_source), **per_source}
     return select(
-        values, config.budget, n_tokens=coded.rows["n_tokens"].to_numpy(), sources=coded.rows["source"].tolist(),
-        excluded=exclusions.reasons, per_source=config.per_source, temperature=config.temperature, seed=config.seed,
+        values, config.budget, n_tokens=coded.rows["n_tokens"].to_numpy(), sources=sources,
+        excluded=exclusions.reasons, per_source=per_source, task_quotas=read_shares("task_quota", config.task_quota),
+        temperature=config.temperature, seed=config.seed,
     )  # fmt: skip
 
 
@@ -186,47 +225,52 @@ def _ranking(coded: CodedPool, scored: Mapping[str, pd.DataFrame], pick: pd.Data
 
 
 def _tables(
-    config: SelectionConfig, coded: CodedPool, targets: Mapping[str, CodedPool], scored: Mapping[str, pd.DataFrame],
-    pick: pd.DataFrame, samples: Sequence[Sample], given: Mapping[str, Samples], model: Model, sae: Any,
+    config: SelectionConfig, methods: StandardMethods, examples: Mapping[str, list[Sample]],
+    targets: Mapping[str, CodedPool], scored: Mapping[str, pd.DataFrame], pick: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
     """Return length audit, controls and stability, each with the task of its rows."""
+    coded = methods.coded
     tokens = coded.rows["n_tokens"].to_numpy()
-    texts = [sample.text for sample in samples]
     lengths, controls, stable = [], [], []
-    other = None
-    if config.random_control:
-        control = random_sae(sae, config.seed)
-        other = encode_pool(samples, model, control, **config.encoding(), residual=False)
     for number, (task, target) in enumerate(targets.items()):
         table = scored[task]
         chosen = (pick["selected"] & (pick["task"] == task)).to_numpy()
         n = max(1, int(chosen.sum()))
         lengths.append(length_audit(table, chosen, target.rows["n_tokens"].to_numpy()).assign(task=task))
-        method = config.method if not coded.is_cut and config.method != "matched" else "mona"
-        shuffled = shuffled_prototype(target, coded, seed=config.seed)
-        others = {
-            "published score (mona)": table["raw"].to_numpy() if config.method != "cosine" else None,
-            "shuffled target": score(coded, shuffled, method=method)["score"].to_numpy(),
-            "mean activation, no SAE": _residual(coded, target),
-            "TF-IDF": tfidf_scores(texts, given[task].texts),
-            "DSIR": dsir_scores(texts, given[task].texts),
-            "longest": tokens.astype(np.float64),
-            "random": random_scores(len(coded), seed=config.seed + number),
-        }
-        if other is not None:
-            again = encode_pool(given[task], model, random_sae(sae, config.seed), **config.encoding(), residual=False)
-            others["random SAE"] = score(other, again, method=method)["score"].to_numpy()
-        found = {name: values for name, values in others.items() if values is not None}
-        controls.append(agreement(table["score"].to_numpy(), found, tokens, n).assign(task=task))
-        if len(target) > 1 and not coded.is_cut:
-            background = config.method != "mona"
-            steady = pick_stability(coded, target, n, background=background, seed=config.seed)
-            stable.append(pd.DataFrame([{**steady.attrs, "n": n, "n_boot": 100, "seed": config.seed, "task": task}]))
+        others = _others(config, methods, examples[task], table, config.seed + number)
+        controls.append(agreement(table["score"].to_numpy(), others, tokens, n).assign(task=task))
+        stable.append(_stability(config, coded, target, n).assign(task=task))
     tables = {"length": lengths, "controls": controls, "stability": stable}
-    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items() if parts}
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
-def _residual(coded: CodedPool, target: CodedPool) -> np.ndarray | None:
-    if coded.residual is None or target.residual is None:
-        return None
-    return cosine_scores(coded.residual, target.residual, centre=True)
+def _others(
+    config: SelectionConfig, methods: StandardMethods, examples: list[Sample], table: pd.DataFrame, seed: int
+) -> dict[str, np.ndarray]:
+    """Return what the pick is compared with: the published score, baselines, and controls under the pick's own score.
+
+    Where that is no score of codes with a prototype the controls are those of the published one.
+    """
+    coded = methods.coded
+    known = BOUNDED if coded.is_cut else EXPLAINED
+    method = config.method if config.method in known and config.method != "matched" else "mona"
+    shuffled = shuffled_prototype(methods.code_examples(examples), coded, seed=config.seed)
+    others = {
+        "mona": table["raw"].to_numpy(),
+        f"shuffled target, {method}": score(coded, shuffled, method=method)["score"].to_numpy(),
+    }
+    if config.random_control:
+        random = methods.code_examples(examples, "random-sae")
+        others[f"random SAE, {method}"] = score(methods.random, random, method=method)["score"].to_numpy()
+    names = ("residual-centred", "tf-idf", "dsir", "longest", "random")
+    return others | {name: methods.scores(name, examples, seed) for name in names if name != config.method}
+
+
+def _stability(config: SelectionConfig, coded: CodedPool, target: CodedPool, n: int) -> pd.DataFrame:
+    about: dict[str, Any] = {"n": n, "n_boot": 100, "seed": config.seed, "n_examples": len(target)}
+    nothing = dict.fromkeys(("overlap", "overlap_low", "overlap_high"), np.nan)
+    if len(target) < 2 or coded.is_cut or config.method not in SCORES:
+        reason = "one example" if len(target) < 2 else "codes were cut" if coded.is_cut else "not a score of codes"
+        return pd.DataFrame([{**nothing, **about, "status": reason}])
+    steady = pick_stability(coded, target, n, method=config.method, seed=config.seed)
+    return pd.DataFrame([{**steady.attrs, **about, "status": "ok"}])

@@ -12,7 +12,8 @@ import pandas as pd
 
 from analyses.data_selection.command import load, read_inputs
 from analyses.data_selection.finetuning import Tuning, token_rows
-from analyses.data_selection.methods import NAMES, standard_methods
+from analyses.data_selection.method_names import NAMES, check_method
+from analyses.data_selection.methods import standard_methods
 from analyses.data_selection.samples import Sample, Samples
 from analyses.data_selection.selection_config import SelectionConfig
 from analyses.data_selection.token_windows import TokenChoice, find_windows
@@ -51,7 +52,7 @@ def evaluate_command(config: WorthConfig, out: Path, *, say: Callable[[str], Non
         raise InvalidInput(f"seeds is {config.n_seeds}; expected 1 or more, 5 for an interval.")
     if out.exists() and not out.is_dir():
         raise InvalidInput(f"--out {out} is a file; give a folder.")
-    names = NAMES if config.methods == ("all",) else config.methods
+    names = [check_method(name) for name in (NAMES if config.methods == ("all",) else config.methods)]
     given = config.selection
     pool, targets, _ = read_inputs(given, say)
     model, sae = load(given)

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from analyses.data_selection import encode_pool, explain, mona_scores, pool_of, score
 from analyses.data_selection.audit import agreement, length_audit, pick_stability, shuffled_prototype
+from analyses.data_selection.method_names import EXPLAINED, SCORES
 from analyses.data_selection.reasons import edited, feature_shift, firing_tokens, lacking
 from interp.errors import InvalidInput
 
@@ -16,7 +17,7 @@ def codes(seed, n=50, n_features=30, density=0.3):
     return sparse.csr_matrix(matrix)
 
 
-@pytest.mark.parametrize("method", ["mona", "background", "matched"])
+@pytest.mark.parametrize("method", EXPLAINED)
 def test_contributions_add_up_to_the_score(method):
     pool, target = codes(0), codes(1, 6)
     scores = score(pool, target, method=method)
@@ -24,8 +25,11 @@ def test_contributions_add_up_to_the_score(method):
     table = explain(pool, target, rows, method=method, k=3, labels={2: "capital cities"})
     sums = table.groupby("row")["contribution"].sum()
     np.testing.assert_allclose(sums[rows], scores["score"].to_numpy()[rows], rtol=1e-5, atol=1e-7)
-    assert (table.groupby("row").size() == 4).all()
+    assert (table.groupby("row").size() == 4 + (method == "adjusted")).all()
     assert set(table[table["feature"] == -1]["label"]) == {"all other features"}
+    assert set(table[table["feature"] == -2]["label"]) == (
+        {"level of samples of like length"} if method == "adjusted" else set()
+    )
     np.testing.assert_allclose(table.groupby("row")["share"].sum(), 1.0)
 
 
@@ -133,6 +137,10 @@ def test_equal_examples_give_a_pick_that_does_not_move_and_noise_one_that_does()
     loose = pick_stability(pool, codes(2, 5), 10, n_boot=50)
     assert 0.1 < loose.attrs["overlap"] < 1.0
     assert loose["selected"].sum() == 10
+    for method in SCORES:
+        found = pick_stability(pool, codes(2, 5), 10, method=method, n_boot=3)
+        best = np.argsort(-score(pool, codes(2, 5), method=method)["score"].to_numpy(), kind="stable")[:10]
+        assert set(found[found["selected"]]["row"]) == set(best)
     assert set(loose[loose["selected"]]["row"]) == set(np.argsort(-score(pool, codes(2, 5))["score"])[:10])
     with pytest.raises(InvalidInput, match="1 target examples"):
         pick_stability(pool, codes(1, 1), 10)

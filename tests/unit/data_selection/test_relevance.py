@@ -10,8 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from analyses.data_selection import encode_pool, mona_scores, pool_of, read_samples, score, score_each
 from analyses.data_selection.certified_pick import certified_top
+from analyses.data_selection.method_names import BOUNDED, SCORES
 from analyses.data_selection.pooled_codes import cut_to_largest
-from analyses.data_selection.relevance import BOUNDED, METHODS, level_by_length
+from analyses.data_selection.relevance import level_by_length
 from interp.errors import InvalidInput
 from interp.latents import Latents
 
@@ -46,7 +47,7 @@ def test_mona_is_the_published_score():
 
 def test_the_background_is_taken_off():
     pool, target = codes(0), codes(1, 7)
-    table = score(pool, target)
+    table = score(pool, target, method="background")
     expected = published(pool, target) - published(pool, sparse.csr_matrix(pool.mean(axis=0)))
     np.testing.assert_allclose(table["score"], expected, atol=1e-6)
     np.testing.assert_allclose(table["raw"] - table["background"], table["score"], atol=1e-12)
@@ -94,7 +95,7 @@ def test_each_example_is_scored_as_if_alone():
     for i in range(7):
         np.testing.assert_allclose(found[:, i], mona_scores(pool, target[[i]]), atol=1e-6)
     corrected = score_each(pool, target)
-    np.testing.assert_allclose(corrected[:, 2], score(pool, target[[2]])["score"], atol=1e-6)
+    np.testing.assert_allclose(corrected[:, 2], score(pool, target[[2]], method="background")["score"], atol=1e-6)
 
 
 def test_scores_do_not_depend_on_shards(model, sae, samples, tmp_path):
@@ -106,7 +107,7 @@ def test_scores_do_not_depend_on_shards(model, sae, samples, tmp_path):
 
 def test_equal_scores_keep_the_order_of_the_pool():
     pool = sparse.csr_matrix(np.ones((5, 4), dtype=np.float32))
-    assert score(pool, np.ones(4))["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert score(pool, np.ones(4), method="mona")["rank"].tolist() == [1, 2, 3, 4, 5]
 
 
 @settings(max_examples=25, deadline=None)
@@ -158,7 +159,7 @@ def planted(signal, n_target, seed=0):
 
 def test_the_published_score_is_length_and_the_corrected_ones_are_relevance():
     pool, target, lengths, relevant = planted(0.1, 50)
-    found = {name: score(pool, target, method=name)["score"] for name in METHODS}
+    found = {name: score(pool, target, method=name)["score"] for name in SCORES}
     rho = {name: spearmanr(values, lengths).statistic for name, values in found.items()}
     auc = {name: roc_auc_score(relevant, values) for name, values in found.items()}
     assert rho["mona"] > 0.95
@@ -170,7 +171,7 @@ def test_the_published_score_is_length_and_the_corrected_ones_are_relevance():
 
 def test_a_target_about_nothing_finds_nothing():
     pool, target, _, relevant = planted(0.0, 50)
-    for method in METHODS:
+    for method in SCORES:
         assert 0.35 < roc_auc_score(relevant, score(pool, target, method=method)["score"]) < 0.65
     z = score(pool, target, method="matched")["score"]
     assert abs(z.mean()) < 1.5
@@ -184,7 +185,7 @@ def test_wrong_input_is_refused():
         mona_scores(pool, np.zeros(60))
     with pytest.raises(InvalidInput, match="positive part"):
         mona_scores(-pool, target)
-    with pytest.raises(InvalidInput, match="mona, background, matched, adjusted"):
+    with pytest.raises(InvalidInput, match="mona, background, matched, contrast"):
         score(pool, target, method="jaccard")
     with pytest.raises(InvalidInput, match="no examples"):
         mona_scores(pool, target[:0])

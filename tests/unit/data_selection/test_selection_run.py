@@ -1,6 +1,7 @@
 """The whole selection: rows in and out, the folder it leaves, kills, cuts, and the command line."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from selection_pool import rows_of
 from analyses.cli import main
 from analyses.data_selection import read_samples
 from analyses.data_selection.command import dry_run, select_command
+from analyses.data_selection.method_names import DEFAULT_METHOD, NAMES
 from analyses.data_selection.selection_config import SelectionConfig
 from analyses.data_selection.study import run_selection
 from interp.errors import InvalidInput
@@ -113,7 +115,7 @@ def test_cut_codes_give_the_pick_of_whole_ones(files, model, sae, method):
 @pytest.mark.parametrize(
     "more",
     [
-        {"method": "matched"}, {"method": "cosine"}, {"per_example": True}, {"random_control": True}, {"top": 4},
+        *({"method": name} for name in (*NAMES, "random")), {"random_control": True}, {"top": 4, "method": "mona"},
         {"temperature": 0.5}, {"duplicates": "none", "contaminated": "report"}, {"budget": "100 tokens"},
         {"tokens": "answer", "pooling": "max"}, {"weigh": ("3=0", "5=2")},
     ],
@@ -123,7 +125,7 @@ def test_every_choice_goes_through(files, model, sae, more):
     pool, target = read_samples(folder / "pool.jsonl"), {"task": read_samples(folder / "task.jsonl")}
     ranking = run_selection(config_of(folder, **more), pool, target, None, model, sae).ranking
     assert ranking["selected"].any()
-    assert np.isfinite(ranking["score"]).all()
+    assert np.isfinite(ranking["score"]).all() or more.get("method") == "length-matched"
 
 
 def test_tasks_take_turns(files, loaded):
@@ -135,6 +137,40 @@ def test_tasks_take_turns(files, loaded):
     assert summary["task"].tolist() == ["task", "other"]
     assert abs(int(summary["picked"].diff().iloc[1])) <= 1
     assert len(pd.read_parquet(folder / "out" / "ranking.parquet")) == 2 * 61
+
+
+def test_quotas_hold_and_take_turns(files, model, sae):
+    folder, _ = files
+    (folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of(30, 11)))
+    (folder / "other.jsonl").write_text('{"text": "Berlin and London and Berlin"}\n')
+    config = config_of(folder, budget="20", duplicates="none", contaminated="report")
+    config = replace(config, pool=(*config.pool, str(folder / "more.jsonl")))
+    pool = read_samples(list(config.pool))
+    targets = {name: read_samples(folder / f"{name}.jsonl") for name in ("task", "other")}
+    config = replace(config, target=("task", "other"), task_quota=("other=0.2",), source_quota=("more.jsonl=0.25",))
+    found = run_selection(config, pool, targets, None, model, sae)
+    picked = found.ranking[found.ranking["selected"] & (found.ranking["task"] == found.ranking["picked_for"])]
+    assert picked["task"].value_counts().to_dict() == {"task": 16, "other": 4}
+    assert (picked["source"] == "more.jsonl").sum() <= 5
+    assert "source quota" in set(found.pick["reason"])
+    even = run_selection(
+        replace(config, task_quota=(), source_quota=(), per_source=0.5), pool, targets, None, model, sae
+    )
+    assert even.pick["task"].value_counts()[["task", "other"]].tolist() == [10, 10]
+    sources = even.pool.rows["source"][even.selected].value_counts()
+    assert sources.to_dict() == {"pool.jsonl": 10, "more.jsonl": 10}
+
+
+def test_temperature_draws_other_rows_and_the_seed_the_same(files, model, sae):
+    folder, _ = files
+    pool, target = read_samples(folder / "pool.jsonl"), {"task": read_samples(folder / "task.jsonl")}
+
+    def picked(**more):
+        return run_selection(config_of(folder, **more), pool, target, None, model, sae).selected.tolist()
+
+    assert picked() == picked(seed=1)
+    assert picked(temperature=1.0) != picked()
+    assert picked(temperature=1.0) == picked(temperature=1.0) != picked(temperature=1.0, seed=1)
 
 
 def test_a_dry_run_writes_nothing(files, loaded):
@@ -150,7 +186,12 @@ def test_a_dry_run_writes_nothing(files, loaded):
 @pytest.mark.parametrize(
     ("more", "match"),
     [
-        ({"method": "jaccard"}, "method is one of"),
+        ({"method": "monna"}, "Nearest: 'mona'"),
+        ({"method": "bm25", "weigh": ("3=0",)}, "reads no features"),
+        ({"top": 3, "method": "adjusted"}, "bounds under mona"),
+        ({"task_quota": ("task=2",)}, "task_quota takes NAME=SHARE"),
+        ({"task_quota": ("tusk=0.5",)}, "no task 'tusk'"),
+        ({"source_quota": ("pool",)}, "source_quota takes NAME=SHARE"),
         ({"budget": "many"}, "budget 'many'"),
         ({"top": 3, "method": "cosine"}, "bounds under mona"),
         ({"weigh": ("three",)}, "FEATURE=FACTOR"),
@@ -162,6 +203,18 @@ def test_mistakes_are_named(files, loaded, more, match):
     folder, _ = files
     with pytest.raises(InvalidInput, match=match):
         select_command(replace(config_of(folder), **more), folder / "out")
+
+
+def test_the_command_line_offers_every_method_and_names_it_in_its_help():
+    import inspect
+    from typing import get_args
+
+    from analyses import cli_select
+
+    assert set(get_args(cli_select.Method)) == {*NAMES, "random"}
+    told = inspect.getdoc(cli_select.select).split("\nmethod\n")[1].split("\nweigh\n")[0]
+    assert all(re.search(rf"[ ,]{re.escape(name)}[ ,;.(]", told.replace("\n", " ")) for name in (*NAMES, "random"))
+    assert inspect.signature(cli_select.select).parameters["method"].default == DEFAULT_METHOD
 
 
 def test_the_command_line(files, loaded, capsys):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from analyses.data_selection.encoding import encode_pool
-from analyses.data_selection.methods import NAMES, standard_methods
+from analyses.data_selection.method_names import NAMES
+from analyses.data_selection.methods import standard_methods
 from analyses.data_selection.relevance import mona_scores, score, score_each
 from analyses.data_selection.word_scores import bm25_scores
 from analyses.data_selection.worth_skills import skill_pool
