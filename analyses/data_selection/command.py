@@ -174,8 +174,9 @@ def _tables(selection: Selection, config: SelectionConfig, pool: Samples) -> dic
         chosen = picked.sort_values("rank", kind="stable").head(EXPLAINED).index.to_numpy()
         shifts.append(feature_shift(selection.pool, target, selection.selected).assign(task=task))
         if len(chosen) and not selection.pool.is_cut:
-            reasons.append(explain(selection.pool, target, chosen, method=method, seed=config.seed)
-                           .assign(of=method, task=task))
+            reasons.append(
+                explain(selection.pool, target, chosen, method=method, seed=config.seed).assign(of=method, task=task)
+            )
             missing.append(lacking(selection.pool, target, chosen, k=5).assign(task=task))
     tables["features"] = pd.concat(shifts, ignore_index=True)
     empty = pd.DataFrame({"row": [], "id": [], "feature": [], "task": []})
