@@ -118,7 +118,7 @@ class _Table:
 
 
 def report_figure(fig: Figure, alt: str, *, caption: str, table: pd.DataFrame | None = None) -> ReportFigure:
-    """Turn a figure into a `ReportFigure`: PNG, 200 dpi, 256 colours, a third of what the lightest plot takes as SVG."""
+    """Turn a figure into a `ReportFigure`: PNG, 200 dpi, 256 colours; a third of what a light plot takes as SVG."""
     return ReportFigure(fewer_colours(figure_bytes(fig, "png", dpi=200)), alt, caption, table)
 
 
