@@ -45,6 +45,7 @@ def select(
     overlap_words: int = 13,
     top: int | None = None,
     random_control: Annotated[bool, Parameter(negative="")] = False,
+    causal_check: Annotated[bool, Parameter(negative="")] = False,
     shard_rows: int = 4096,
     engine: Literal["local", "ray"] = "local",
     workers: int | None = None,
@@ -128,6 +129,8 @@ def select(
         Latents kept of a sample; the pick is that of whole codes all the same.
     random_control
         Also code the pool with an SAE of random directions (twice the time).
+    causal_check
+        Set the features that explain the pick to 0 and say whether the loss on the target rises more than with others.
     shard_rows
         Samples of a work unit.
     engine
@@ -151,7 +154,7 @@ def select(
         shard_rows=shard_rows, method=method, weigh=tuple(weigh or ()), per_source=per_source,
         source_quota=tuple(source_quota or ()), task_quota=tuple(task_quota or ()), temperature=temperature,
         duplicates=duplicates, contaminated=contaminated, overlap_words=overlap_words,
-        random_control=random_control, seed=seed,
+        random_control=random_control, causal_check=causal_check, seed=seed,
     )  # fmt: skip
     if dry_run:
         print_table(plan(config, say), "what a run would take")

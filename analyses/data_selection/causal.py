@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 
 from analyses.data_selection.finetuning import TokenRow, Tuning, token_rows
 from analyses.data_selection.samples import Sample
+from analyses.data_selection.worth_verdicts import ALPHA, mean_interval
 from interp.capturing import hooked, read_sites
 from interp.errors import InvalidInput
 from interp.models import find_site
+from interp.stats.seeds import check_seed
 
 if TYPE_CHECKING:
     from interp.models import Model
@@ -61,6 +64,67 @@ def helpful_latents(
     out = np.zeros(len(prototype), dtype=bool)
     out[order] = (losses[1:] - losses[0]).mean(axis=1) > 0
     return out
+
+
+def causal_check(
+    model: Model, sae: Any, samples: Sequence[Sample], latents: Sequence[int], prototype: np.ndarray, *,
+    template: str = "plain", n_draws: int = 99, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Ask whether latents that explain a pick matter to the task: their ablation beside that of others as active.
+
+    A random set has as many latents of the prototype that explain nothing: for each explaining one, one of the five
+    that are nearest in activation. What is compared is the rise of the mean loss for each unit of activation that is
+    taken away, since the most active latents have no equals.
+
+    Args:
+        samples: examples of the task; those without a token to predict are left out.
+        prototype: their mean code [latent].
+        latents: those that explain; of them the ones that are active in the prototype are ablated.
+
+    Returns:
+        One row: n_latents, activation (their sum in the prototype), random_activation (mean over random sets), loss
+        (nats), change (rise under ablation), ci_low, ci_high (Student's t over examples, 95 %), null_mean, null_sd
+        (rise under random sets), p (one-sided, of the rise by activation), n (examples), n_perm, seed, verdict
+        ("faithful" where the loss rises and p <= 0.05, else "unfaithful"), status ("ok", "no active latent", "too few
+        other latents", "no token to predict").
+    """
+    usable = token_rows(model, samples, Tuning(loss="answer", template=template))
+    samples = [one for one, row in zip(samples, usable, strict=True) if row is not None]
+    chosen = [int(one) for one in dict.fromkeys(latents) if prototype[one] > 0]
+    others = np.setdiff1d(np.flatnonzero(prototype > 0), chosen)
+    nothing = dict.fromkeys(("loss", "change", "ci_low", "ci_high", "null_mean", "null_sd", "p"), np.nan)
+    about: dict[str, Any] = {
+        "n_latents": len(chosen), "activation": float(prototype[chosen].sum()), "random_activation": np.nan, **nothing,
+        "n": len(samples), "n_perm": n_draws, "seed": seed, "verdict": "", "status": "ok",
+    }  # fmt: skip
+    reasons = ((not chosen, "no active latent"), (len(others) < 2 * len(chosen), "too few other latents"),
+               (not samples, "no token to predict"))  # fmt: skip
+    for applies, status in reasons:
+        if applies:
+            return pd.DataFrame([{**about, "status": status}])
+    rng = np.random.default_rng(np.random.SeedSequence(check_seed(seed), spawn_key=(101,)))
+    drawn = [_as_active(rng, chosen, others, prototype) for _ in range(n_draws)]
+    losses = ablated_losses(model, sae, samples, [(), chosen, *drawn], template=template)
+    rise = (losses[1:] - losses[0]).mean(axis=1)
+    activation = np.array([prototype[one].sum() for one in (chosen, *drawn)])
+    harm = rise / activation
+    p = float((1 + np.sum(harm[1:] >= harm[0])) / (1 + n_draws))
+    interval = mean_interval(losses[1] - losses[0])
+    return pd.DataFrame([{
+        **about, "random_activation": float(activation[1:].mean()), "loss": float(losses[0].mean()),
+        "change": float(rise[0]), "ci_low": interval["ci_low"], "ci_high": interval["ci_high"],
+        "null_mean": float(rise[1:].mean()), "null_sd": float(rise[1:].std(ddof=1)), "p": p,
+        "verdict": "faithful" if rise[0] > 0 and p <= ALPHA else "unfaithful",
+    }])  # fmt: skip
+
+
+def _as_active(rng: np.random.Generator, chosen: list[int], others: np.ndarray, prototype: np.ndarray) -> list[int]:
+    """Return for each chosen latent another one, none twice: of the five free ones nearest in activation."""
+    free, found = list(others), []
+    for one in rng.permutation(chosen):
+        near = np.argsort(np.abs(prototype[free] - prototype[one]), kind="stable")[:5]
+        found.append(int(free.pop(int(rng.choice(near)))))
+    return found
 
 
 def _one_sample(model: Model, sae: Any, row: TokenRow, sets: Sequence[Sequence[int]]) -> np.ndarray:

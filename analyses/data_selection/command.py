@@ -10,9 +10,8 @@ import pandas as pd
 
 from analyses.data_selection.budgets import parse_budget
 from analyses.data_selection.encoding import CODE_VERSION, encode_share
-from analyses.data_selection.method_names import EXPLAINED as EXPLAINABLE
+from analyses.data_selection.explanations import why_tables
 from analyses.data_selection.reading import read_samples
-from analyses.data_selection.reasons import explain, feature_shift, lacking
 from analyses.data_selection.samples import Samples
 from analyses.data_selection.selection_config import SelectionConfig, check_config
 from analyses.data_selection.study import Selection, run_selection
@@ -22,8 +21,6 @@ from interp.errors import InvalidInput
 if TYPE_CHECKING:
     from interp.models import Model
 
-EXPLAINED = 50
-"""Best picks of a task that the reasons are written out for."""
 _SAE = {"atlas": "atlas/resid_post.2"}
 
 
@@ -34,8 +31,8 @@ def select_command(
     """Select and write `out`; return a short table of what was picked for each task.
 
     Files: selected.jsonl (the picked rows as they stood, in the order of the pool), ranking.parquet, listed.parquet
-    (rows that were not scored), reasons.parquet, lacking.parquet, features.parquet, length, controls and stability
-    (.parquet), contaminated.parquet, selection.json (configuration, hashes, versions, command line), report.html, and
+    (rows that were not scored), reasons, lacking, features, tokens, causal, length, controls, stability and
+    contaminated (.parquet), selection.json (configuration, hashes, versions, command line), report.html, and
     the shards of codes, from which a killed run goes on, whatever `engine` made them (see `encode_pool`).
 
     Raises:
@@ -49,7 +46,7 @@ def select_command(
     selection = run_selection(
         config, pool, targets, tests, model, sae, out=out, engine=engine, workers=workers
     )  # fmt: skip
-    tables = _tables(selection, config, pool)
+    tables = _tables(selection, config, pool, model, sae)
     about = _about(config, pool, targets, selection, command)
     from analyses.data_selection.view import report_page
 
@@ -161,27 +158,16 @@ def dry_run(config: SelectionConfig, say: Callable[[str], None] = lambda _: None
     return pd.DataFrame({"what": values.keys(), "value": [str(value) for value in values.values()]})
 
 
-def _tables(selection: Selection, config: SelectionConfig, pool: Samples) -> dict[str, pd.DataFrame]:
+def _tables(
+    selection: Selection, config: SelectionConfig, pool: Samples, model: Model, sae: Any
+) -> dict[str, pd.DataFrame]:
     tables = dict(selection.tables)
     listed = pd.concat([pool.listed, selection.pool.listed], ignore_index=True)
     tables["listed"] = listed.astype({"source": "str", "number": "int64", "reason": "str", "detail": "str"})
     tables["contaminated"] = selection.exclusions.contaminated
-    method = config.method if config.method in EXPLAINABLE else "mona"  # what the contributions are those of
-    reasons, missing, shifts = [], [], []
-    for task, target in selection.targets.items():
-        mine: Any = selection.ranking[selection.ranking["task"] == task].reset_index(drop=True)
-        picked: Any = mine[mine["picked_for"] == task]
-        chosen = picked.sort_values("rank", kind="stable").head(EXPLAINED).index.to_numpy()
-        shifts.append(feature_shift(selection.pool, target, selection.selected).assign(task=task))
-        if len(chosen) and not selection.pool.is_cut:
-            reasons.append(
-                explain(selection.pool, target, chosen, method=method, seed=config.seed).assign(of=method, task=task)
-            )
-            missing.append(lacking(selection.pool, target, chosen, k=5).assign(task=task))
-    tables["features"] = pd.concat(shifts, ignore_index=True)
     empty = pd.DataFrame({"row": [], "id": [], "feature": [], "task": []})
-    tables["reasons"] = pd.concat(reasons, ignore_index=True) if reasons else empty
-    tables["lacking"] = pd.concat(missing, ignore_index=True) if missing else empty
+    tables |= dict.fromkeys(("reasons", "lacking", "tokens", "causal"), empty)  # over what another run left
+    tables |= why_tables(selection, config, model, sae)
     tables["ranking"] = _with_top(selection.ranking, tables["reasons"])
     return {name: _texts(table) for name, table in tables.items()}
 

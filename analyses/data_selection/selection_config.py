@@ -49,6 +49,8 @@ class SelectionConfig:
     overlap_words: int = 13
     random_control: bool = False
     """Also code the pool with an SAE of random directions."""
+    causal_check: bool = False
+    """Ablate the features that explain the pick and see whether the loss of the target rises."""
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +80,8 @@ def check_config(config: SelectionConfig) -> None:
         raise InvalidInput("features of codes that were cut cannot be weighed; leave top out.")
     if config.weigh and config.method not in CODE_METHODS:
         raise InvalidInput(f"{config.method!r} reads no features that could be weighed; {', '.join(CODE_METHODS)} do.")
+    if config.causal_check and config.top is not None:
+        raise InvalidInput("codes that were cut have no reasons to check; leave top or causal_check out.")
     read_shares("source_quota", config.source_quota)
     read_shares("task_quota", config.task_quota)
 

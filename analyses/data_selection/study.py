@@ -34,7 +34,9 @@ class Selection:
 
     ranking: one row a sample and task: id, source, number, task, score, raw, background, rank, percentile, n_tokens,
         n_features, truncated, selected, picked_for, pick, reason.
-    pick: [sample] of the pool, from `select`. tables: the audit, the controls, the stability, what was left out.
+    pick: [sample] of the pool, from `select`.
+    targets, examples: of each task the codes and the samples.
+    tables: the audit of length, the controls, the stability.
     """
 
     ranking: pd.DataFrame
@@ -43,6 +45,7 @@ class Selection:
     targets: Mapping[str, CodedPool]
     samples: tuple[Sample, ...]
     exclusions: Exclusions
+    examples: Mapping[str, list[Sample]] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -106,7 +109,7 @@ def run_selection(
         )
     ranking = _ranking(coded, scored, pick)
     tables = _tables(config, methods, examples, coded_targets, scored, pick)
-    return Selection(ranking, pick, coded, coded_targets, samples, exclusions, tables, tuple(notes))
+    return Selection(ranking, pick, coded, coded_targets, samples, exclusions, examples, tables, tuple(notes))
 
 
 def _coded(task: str, given: Samples, model: Model, sae: Any, options: dict[str, Any]) -> CodedPool:

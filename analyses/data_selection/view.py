@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analyses.data_selection.method_names import NAMES
 from analyses.data_selection.selection_config import SelectionConfig
 from analyses.data_selection.study import Selection
-from interp.plot import Headline, Section, figure, null_panel, ranked_panel, render_report, report_figure
+from interp.plot import Headline, Passage, Section, figure, null_panel, ranked_panel, render_report, report_figure
+from interp.plot.numbers import p_phrase
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MARKED_TOKENS = 80
+"""Tokens shown of a sample."""
 METHODS = (
     "Each sample is one vector: the latents of its tokens, pooled. Its raw score is the generalized Jaccard similarity "
     "J = sum min / sum max with the mean vector of the target examples (MoNA, Ma et al. 2025).",
-    "Under `background` J with the mean vector of the pool is taken off, under `matched` the mean of J over random "
-    "targets of the same number of tokens, in standard deviations of it: a long sample is like any mean.",
 )
 LIMITS = (
     "A high score says that a sample uses features that the target uses. Whether training on the pick helps is another "
@@ -61,7 +63,7 @@ def report_page(selection: Selection, config: SelectionConfig, tables: dict[str,
     """Return the offline page of a selection.
 
     Args:
-        tables: those of the selection, and "reasons", "lacking", "features", "listed".
+        tables: those of the selection and of `why_tables`, and "listed".
         about: provenance.
     """
     sections = [_pick(selection, config, tables), _length(selection, tables), _controls(selection, tables)]
@@ -71,10 +73,10 @@ def report_page(selection: Selection, config: SelectionConfig, tables: dict[str,
 
 def _pick(selection: Selection, config: SelectionConfig, tables: dict[str, pd.DataFrame]) -> Section:
     n, total = int(selection.selected.sum()), len(selection.pool)
-    stable = tables.get("stability")
-    steady = "the target has one example, so no resampling"
-    if stable is not None:
-        first = stable.iloc[0]
+    stable = tables["stability"]
+    first = stable.iloc[0]
+    steady = f"how stable the pick is was not measured: {first['status']}"
+    if first["status"] == "ok":
         steady = f"of the picks {first['overlap']:.0%} stay when the target examples are resampled " \
                  f"({first['overlap_low']:.0%} to {first['overlap_high']:.0%})"  # fmt: skip
     figures = [
@@ -83,11 +85,11 @@ def _pick(selection: Selection, config: SelectionConfig, tables: dict[str, pd.Da
     ]  # fmt: skip
     picked: Any = selection.ranking[selection.ranking["selected"]]
     best = picked.sort_values(["task", "rank"], kind="stable").head(200)
+    told = f"The score is {config.method}: {NAMES.get(config.method, 'chance')}."
     return Section(
         "pick", "The pick", "Which samples are most like the target?",
         Headline(f"{n:,} of {total:,} samples ({selection.pick.attrs['budget']}) by {config.method}", steady, n=total),
-        figures, {"Best of what was picked": best, **({"Stability": stable} if stable is not None else {})},
-        METHODS, (*LIMITS, *selection.notes),
+        figures, {"Best of what was picked": best, "Stability": stable}, (*METHODS, told), (*LIMITS, *selection.notes),
     )  # fmt: skip
 
 
@@ -107,12 +109,18 @@ def _length(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
 
 def _controls(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
     table = tables["controls"]
-    shuffled = table.loc[table["method"] == "shuffled target", "overlap"].mean()
-    dense = table.loc[table["method"] == "mean activation, no SAE", "overlap"].mean()
+
+    def overlap(start: str) -> float:
+        return float(table.loc[table["method"].str.startswith(start), "overlap"].mean())
+
+    dense = overlap("residual-centred")
     return Section(
         "controls", "Controls", "What would have been picked without the SAE, without the target, or by words?",
-        Headline(f"the mean activation without the SAE picks {dense:.0%} of the same samples",
-                 f"a target with shuffled features {shuffled:.0%}, chance {table['chance'].mean():.0%}"),
+        Headline(
+            "this pick is that of the mean activation without the SAE" if np.isnan(dense)
+            else f"the mean activation without the SAE picks {dense:.0%} of the same samples",
+            f"a target with shuffled features {overlap('shuffled target'):.0%}, chance {table['chance'].mean():.0%}",
+        ),
         [report_figure(control_figure(table), "Share of the pick that other methods pick too, with chance.",
                        caption="Agreement with the pick.")],
         {"Agreement": table},
@@ -121,17 +129,66 @@ def _controls(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
 
 
 def _reasons(tables: dict[str, pd.DataFrame]) -> Section:
-    features = tables["features"]
+    features, reasons, causal = tables["features"], tables["reasons"], tables["causal"]
     missing, enriched = (features["status"].tolist().count(name) for name in ("missing", "enriched"))
+    of = f" The contributions are those to {reasons['of'].iloc[0]}." if "of" in reasons else ""
     return Section(
-        "reasons", "Why", "Which features make the scores, and which does the pick lack?",
+        "reasons", "Why", "Which features make the scores, which does the pick lack, and do they matter to the task?",
+        Headline(*_effect(causal)) if len(causal) else
         Headline(f"{enriched:,} features are at least twice as strong in the pick as in the pool",
                  f"{missing:,} features of the target are in no picked sample"),
-        (), {"Contributions to the scores of the best": tables["reasons"],
+        (), {"Contributions to the scores of the best": reasons,
              "Features of the target that they lack": tables["lacking"],
-             "Features of pick, pool and target": features.head(500)},
-        "The numerator of J is a sum over features: contributions of a sample add up to its score.",
+             "Features of pick, pool and target": features.head(500),
+             **({"Ablation of the features that explain": causal} if len(causal) else {})},
+        f"The numerator of J is a sum over features: contributions of a sample add up to its score.{of} "
+        "--weigh FEATURE=0 mutes a feature and picks again from the codes that are there.",
+        "A feature that contributes to a score need not matter to the task: --causal-check ablates those that do."
+        if not len(causal) else "", passages=_passages(tables),
     )  # fmt: skip
+
+
+def _effect(causal: pd.DataFrame) -> tuple[str, str]:
+    row = causal.iloc[0]
+    if row["status"] != "ok":
+        return f"whether the features matter to {row['task']} was not measured: {row['status']}", "no null"
+    return (
+        f"{row['verdict'].capitalize()}: without the {row['n_latents']} features that explain most, the loss on "
+        f"{row['task']} moves by {row['change']:+.3f} nats ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})",
+        f"without as many others that are about as active by {row['null_mean']:+.3f} (sd {row['null_sd']:.3f}, "
+        f"{row['n_perm']} draws, {p_phrase('p', row['p'])})",
+    )
+
+
+def _passages(tables: dict[str, pd.DataFrame]) -> list[Passage]:
+    """Return the best samples with the tokens that fired the features which contribute most to their scores."""
+    tokens = tables["tokens"]
+    if "position" not in tokens:
+        return []
+    groups: Any = tokens.groupby(["task", "row"], sort=False)
+    lacking = tables["lacking"]
+    found = []
+    for (task, row), part in groups:
+        absent: Any = lacking[(lacking["task"] == task) & (lacking["row"] == row)]
+        missing = absent["feature"].head(3).tolist()
+        lacks = f" It lacks {', '.join(map(str, missing))} of the target." if missing else ""
+        fired = part[part["feature"] >= 0]["feature"].drop_duplicates().tolist()
+        caption = f"{part['id'].iloc[0]}, picked for {task}: marked where features {', '.join(map(str, fired))} fire."
+        found.append(Passage(caption + lacks, _marked(part)))
+    return found
+
+
+def _marked(part: pd.DataFrame) -> list[tuple[str, int, str]]:
+    """Return the tokens round the strongest one, marked in four steps of it."""
+    strength = part["activation"].to_numpy()
+    top = float(strength.max())
+    start = max(0, int(strength.argmax()) - MARKED_TOKENS // 2)
+    levels = np.ceil(4 * strength / top).astype(int) if top else np.zeros(len(part), dtype=int)
+    rows = list(zip(part["token"], levels.tolist(), part["feature"], strength, strict=True))
+    shown = rows[start : start + MARKED_TOKENS]
+    marked = [(str(text), level, f"feature {feature}: {value:.3g}") for text, level, feature, value in shown]
+    cut = [("… ", 0, "")] if start else []
+    return [*cut, *marked, *([(" …", 0, "")] if start + MARKED_TOKENS < len(rows) else [])]
 
 
 def _left_out(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:

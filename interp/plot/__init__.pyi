@@ -13,6 +13,7 @@ from .panels import (
 from .report import (
     Headline as Headline,
     Link as Link,
+    Passage as Passage,
     ReportFigure as ReportFigure,
     Section as Section,
     render_report as render_report,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from analyses.data_selection import read_samples
-from analyses.data_selection.causal import ablated_losses, helpful_latents
+from analyses.data_selection.causal import ablated_losses, causal_check, helpful_latents
 from analyses.data_selection.encoding import encode_pool
 from analyses.data_selection.finetuning import Tuning, row_losses, token_rows
 from interp.errors import InvalidInput
@@ -49,6 +49,51 @@ def test_helpful_latents_are_those_whose_loss_rises(model, sae, few):
     assert not kept[prototype == 0].any()
     assert 0 < kept.sum() < len(active)
     assert helpful_latents(model, sae, few, prototype, at_most=3).sum() <= 3
+
+
+@pytest.fixture(scope="module")
+def effects(model, sae, samples):
+    """Examples, their prototype, and the rise of their loss for each active latent and unit of activation."""
+    examples = list(samples)[:6]
+    prototype = encode_pool(examples, model, sae).mean
+    active = np.flatnonzero(prototype)
+    losses = ablated_losses(model, sae, examples, [(), *([int(one)] for one in active)]).mean(axis=1)
+    return examples, prototype, active[np.argsort(-(losses[1:] - losses[0]) / prototype[active])]
+
+
+def test_latents_that_matter_are_faithful_and_those_that_do_not_are_not(model, sae, effects):
+    examples, prototype, order = effects
+    for latents, verdict in ((order[:4], "faithful"), (order[-4:], "unfaithful")):
+        row = causal_check(model, sae, examples, latents, prototype, seed=1).iloc[0]
+        assert row["status"] == "ok"
+        assert row["verdict"] == verdict
+        losses = ablated_losses(model, sae, examples, [(), [int(one) for one in latents]]).mean(axis=1)
+        assert row["change"] == pytest.approx(losses[1] - losses[0])
+        assert row["loss"] == pytest.approx(losses[0])
+        assert row["activation"] == pytest.approx(prototype[latents].sum())
+        assert row["ci_low"] < row["change"] < row["ci_high"]
+    assert row["p"] > 0.5
+
+
+def test_latents_taken_at_random_are_rarely_faithful(model, sae, effects):
+    examples, prototype, order = effects
+    rng = np.random.default_rng(0)
+    found = [
+        causal_check(model, sae, examples, rng.choice(order, 4, replace=False), prototype, n_draws=39, seed=i).iloc[0]
+        for i in range(30)
+    ]
+    assert sum(one["verdict"] == "faithful" for one in found) <= 5  # 1.5 are expected, more than 5 in 1 of 300
+    assert 0.3 < np.mean([one["p"] for one in found]) < 0.7
+
+
+def test_a_check_that_cannot_be_done_says_why(model, sae, effects):
+    examples, prototype, order = effects
+    none = causal_check(model, sae, examples, np.flatnonzero(prototype == 0)[:3], prototype).iloc[0]
+    few = causal_check(model, sae, examples, order[: len(order) // 2], prototype).iloc[0]
+    assert (none["status"], few["status"]) == ("no active latent", "too few other latents")
+    assert np.isnan(none["p"])
+    assert np.isnan(few["change"])
+    assert none["verdict"] == few["verdict"] == ""
 
 
 def test_mistakes_are_named(model, sae, few):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from interp.errors import InvalidInput
-from interp.plot.report import Headline, ReportFigure, Section, render_report, report_figure
+from interp.plot.report import Headline, Passage, ReportFigure, Section, render_report, report_figure
 from interp.plot.style import figure, figure_bytes
 from interp.plot.tables import html_table
 
@@ -132,6 +132,17 @@ def test_hostile_names_are_shown_and_not_run():
     assert len(page.all("script")) == 1
     assert "<script>alert" not in html
     assert BAD in page.text
+
+
+def test_tokens_are_marked_by_strength_and_escaped():
+    tokens = [("plain ", 0, ""), ("<b>hot</b>", 4, 'feature 3: "7"'), (" warm", 1, "feature 5: 0.1")]
+    page = render(make_section(passages=[Passage("sample 1", tokens)]))
+    assert '<mark class="m4" title="feature 3: &#34;7&#34;">&lt;b&gt;hot&lt;/b&gt;</mark>' in page
+    assert 'plain <mark class="m4"' in page
+    assert page.count("<mark ") == 2
+    assert "<b>hot" not in page
+    with pytest.raises(InvalidInput, match="0 to 4, not 5"):
+        Passage("sample 1", [("x", 5, "")])
 
 
 def test_a_download_name_or_id_cannot_be_hostile():
