@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interp.sae.coder import SAE, SparseLatents
+from interp.sae.screen import Screen, screen_of
 
 
 class TopKSAE(SAE):
@@ -17,12 +18,23 @@ class TopKSAE(SAE):
     """
 
     architecture = "topk"
+    kept_screen: tuple[tuple[tuple[int, int], ...], Screen] | None = None  # of these very weights; see `screen_of`
 
     def encode_sparse(self, x: Tensor | np.ndarray) -> SparseLatents:
         """Return values and indices [batch, k] of the kept latents, indices ascending; no dense result is made."""
         rows = self._normalised(self._checked(x))[0]
+        screen = screen_of(self, rows)
+        if screen is not None:
+            return SparseLatents(*screen.top_k(self._centred(rows), self.k))
         values, indices = top_k(self._pre(rows), self.k)
         return SparseLatents(values.relu(), indices)
+
+    def encoder(self) -> tuple[Tensor, Tensor]:
+        """Return the weights [d_in, d_sae] and the bias [d_sae] that a centred activation meets, with any rescaling."""
+        if not self.config.rescale_acts_by_decoder_norm:
+            return self.W_enc, self.b_enc
+        scale = self.W_dec.norm(dim=1)
+        return self.W_enc * scale, self.b_enc * scale
 
     @property
     def k(self) -> int:
