@@ -45,3 +45,15 @@ def small_places(tmp_path_factory) -> Path:
 @pytest.fixture
 def small_config(small_places) -> RunConfig:
     return RunConfig(("geospatial",), places=str(small_places), permutations=99)
+
+
+@pytest.fixture(scope="session")
+def chrome(tmp_path_factory):
+    """A headless browser; whoever has none skips what needs it."""
+    from chrome import Chrome, find_chromium
+
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no Chromium or Chrome is installed (CHROME names one)")
+    with Chrome(program, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser

@@ -77,6 +77,28 @@ def test_no_style_or_script_loads_anything_from_elsewhere(site):
         assert not re.search(r"(import|fetch|importScripts)\(['\"]https?:", path.read_text()), path.name
 
 
+SHOWN = (
+    "index findings gotchas howto/own-sae statistics/spatial tutorials/geospatial reference/commands "
+    "reference/python/interp.stats errors/InvalidInput extending/analysis"
+).split()
+
+
+@pytest.mark.parametrize("page", SHOWN)
+def test_a_page_is_silent_and_fits_a_phone(site, chrome, page):
+    chrome.load(site / f"{page}.html", width=375, mobile=True)
+    assert chrome.complaints() == []
+    assert [request for request in chrome.requests() if not request.startswith("file:")] == []
+    assert chrome.run("document.scrollingElement.scrollWidth") == 375
+
+
+def test_the_search_finds_the_page_of_a_message(site, chrome):
+    chrome.load(site / "search.html", "?q=fingerprint+stated")
+    wait = "new Promise(done => setInterval(() => document.querySelector('ul.search li a') && done(true), 50))"
+    assert chrome.run(wait)
+    found = chrome.run("[...document.querySelectorAll('ul.search li a')].map(a => a.getAttribute('href'))")
+    assert any("errors/SaeMismatch" in link for link in found)
+
+
 def test_formulas_are_drawn_by_the_browser(site):
     page = (site / "statistics" / "spatial.html").read_text()
     assert page.count("<math ") > 5
