@@ -2,13 +2,16 @@ from .alikeness import monosemanticity_score as monosemanticity_score
 from .concept_trees import feature_monosemanticity_score as feature_monosemanticity_score
 from .concepts import AuditConfig as AuditConfig, PairView as PairView, concept_clusters as concept_clusters
 from .disentanglement import InfoMEC as InfoMEC, infomec as infomec
-from .domain_masks import (
+from .domain_masks import mask_specificity as mask_specificity, masking_matrix as masking_matrix
+from .domain_units import (
     domain_means as domain_means,
+    exclusive_share as exclusive_share,
+    experts_of as experts_of,
     knowledge_exclusivity as knowledge_exclusivity,
     leading_units as leading_units,
-    mask_specificity as mask_specificity,
-    masking_matrix as masking_matrix,
+    text_sums as text_sums,
 )
+from .expert_scores import expert_scores as expert_scores
 from .judging import (
     EmbeddingJudge as EmbeddingJudge,
     detection_score as detection_score,

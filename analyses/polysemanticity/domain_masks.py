@@ -9,75 +9,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from interp.capturing import hooked, stream
+from analyses.polysemanticity.domain_units import Units
+from analyses.polysemanticity.expert_scores import against
+from interp.capturing import hooked
 from interp.errors import InvalidInput
 from interp.tokens import encode
 
 if TYPE_CHECKING:
     from interp.models import Model
     from interp.sae import SAE
-
-Units = Sequence[tuple[int, int]]
-"""(layer, number) of each unit."""
-
-
-def knowledge_exclusivity(
-    means: np.ndarray, domains: Sequence[str], units: Units, *, ratio: float = 2.0
-) -> pd.DataFrame:
-    """Return which domain each unit belongs to, and how exclusively.
-
-    Args:
-        means: float [n_domains, n_units], mean |activation| of each unit over the tokens of a domain.
-        ratio: a unit is exclusive where its domain has this many times the mean of the second.
-
-    Returns:
-        layer, number, domain (of the largest mean), share (of the sum over domains), lead (largest mean less the
-        second), exclusive, status ("never active" where all means are 0).
-
-    Reference: Park et al. 2024 (Monet: experts assigned to the domain that routes to them twice as much).
-    """
-    if means.shape != (len(domains), len(units)) or len(domains) < 2 or (means < 0).any():
-        raise InvalidInput(f"means are [{len(domains)} domains, {len(units)} units] from 0; given {list(means.shape)}.")
-    second, first = np.sort(means, axis=0)[-2:]
-    total = means.sum(axis=0)
-    share = np.divide(first, total, out=np.full_like(first, np.nan), where=total > 0)
-    table = pd.DataFrame(np.asarray(units, dtype=np.int64).reshape(-1, 2), columns=["layer", "number"])
-    names = np.asarray(domains, dtype=object)[means.argmax(axis=0)]
-    exclusive = (first >= ratio * second) & (total > 0)
-    status = np.where(total > 0, "ok", "never active")
-    return table.assign(domain=names, share=share, lead=first - second, exclusive=exclusive, status=status)
-
-
-def domain_means(
-    model: Model, texts: Sequence[str], labels: Sequence[str], *, sae: SAE | None = None
-) -> tuple[np.ndarray, list[str], list[tuple[int, int]]]:
-    """Return mean |activation| of every neuron (of every latent, given an SAE) in each domain.
-
-    Returns:
-        float64 [n_domains, n_units], the domains in alphabetical order, and (layer, number) of the units.
-    """
-    domains, code = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    sites = [f"mlp_post.{layer}" for layer in range(model.n_layers)] if sae is None else [str(sae.config.site)]
-    sums: list[Any] = [0.0] * len(sites)
-    counts = np.zeros(len(domains))
-    for batch in stream(model, texts, sites, pool="none", max_length=model.n_ctx):
-        of_token = np.repeat(code[batch.rows], batch.n_tokens)
-        member = torch.eye(len(domains))[torch.as_tensor(of_token)].to(model.device)
-        counts += member.sum(dim=0).cpu().numpy()
-        for i, site in enumerate(sites):
-            values = batch.values[site] if sae is None else sae.encode(batch.values[site])
-            found = (member.T @ values.float().abs()).double().cpu().numpy()
-            sums[i] = sums[i] + found
-    layers = range(model.n_layers) if sae is None else [int(sites[0].partition(".")[2])]
-    units = [(layer, i) for layer, part in zip(layers, sums, strict=True) for i in range(part.shape[1])]
-    return np.concatenate(sums, axis=1) / counts[:, None], domains.tolist(), units
-
-
-def leading_units(table: pd.DataFrame, *, n: int) -> dict[str, list[tuple[int, int]]]:
-    """Return for each domain the up to `n` units of it with the largest lead; from `knowledge_exclusivity`."""
-    alive = table.loc[table["status"] == "ok"].sort_values(by="lead", ascending=False, kind="stable")
-    groups = alive.groupby("domain", sort=True)
-    return {str(d): list(map(tuple, part[["layer", "number"]].head(n).to_numpy().tolist())) for d, part in groups}
 
 
 def masking_matrix(
@@ -102,8 +42,8 @@ def masking_matrix(
 
     Returns:
         A row for each pair of domains: masked, evaluated, delta (nats a token, mean over tokens), ci_low, ci_high
-        (95 %, normal, over texts), null_mean, null_sd (the random masks), z, n_units, n (tokens), n_texts, n_random,
-        seed, status.
+        (95 %, normal, over texts), null_mean, null_sd (the random masks), z, p (that another random mask costs as
+        much, see `against`), n_units, n (tokens), n_texts, n_random, seed, status.
 
     Raises:
         InvalidInput: a domain without texts, labels that do not fit, or a unit that is not there.
@@ -129,8 +69,8 @@ def masking_matrix(
                 **_ratio(own[inside], counts[inside]),
                 "n_units": len(units),
             }
-            rows.append({**row, **_against(row["delta"], null)})
-    return pd.DataFrame(rows).assign(n_random=n_random, seed=seed, status="ok")
+            rows.append(row | against(row["delta"], null, better="larger"))
+    return pd.DataFrame(rows).assign(n_random=n_random, seed=seed)
 
 
 def mask_specificity(matrix: pd.DataFrame, *, permutations: int = 999, seed: int) -> pd.DataFrame:
@@ -239,10 +179,11 @@ def _losses(
     sums, counts = np.zeros(n_texts), np.zeros(n_texts)
     for rows, ids, mask, ordinary in batches:
         with torch.no_grad(), hooked(model, edits(ordinary)):
-            logits = model.logits(ids, mask.long())[:, :-1].float()
-        loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+            logits = model.logits(ids, mask.long())[:, :-1]
         judged = ordinary[:, 1:]
-        sums[rows] = (loss * judged).sum(dim=1).double().cpu().numpy()
+        of_text = judged.nonzero()[:, 0].cpu().numpy()
+        loss = torch.nn.functional.cross_entropy(logits[judged].float(), ids[:, 1:][judged], reduction="none")
+        sums[rows] = np.bincount(of_text, loss.double().cpu().numpy(), minlength=len(rows))
         counts[rows] = judged.sum(dim=1).cpu().numpy()
     return sums, counts
 
@@ -254,9 +195,3 @@ def _ratio(sums: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
     n = len(sums)
     half = 1.96 * np.sqrt(n / (n - 1) * (rest**2).sum()) / counts.sum() if n > 1 else np.nan
     return {"delta": mean, "ci_low": mean - half, "ci_high": mean + half, "n": int(counts.sum()), "n_texts": n}
-
-
-def _against(value: float, null: np.ndarray) -> dict[str, float]:
-    sd = float(null.std(ddof=1)) if len(null) > 1 else np.nan
-    mean = float(null.mean()) if len(null) else np.nan
-    return {"null_mean": mean, "null_sd": sd, "z": (value - mean) / sd if sd > 0 else np.nan}

@@ -40,6 +40,11 @@ class StudyConfig:
     n_domain_texts: int = 10
     """Texts of a domain on which masks are judged."""
     n_random_masks: int = 5
+    n_expert_texts: int = 80
+    """Texts on whose tokens units are grouped, and groups judged."""
+    n_experts: int = 16
+    """Groups of equal size that the units of a layer are in."""
+    n_random_groups: int = 9
     seed: int = 0
     audit: AuditConfig = field(default_factory=lambda: AuditConfig(n_boot=10))
 

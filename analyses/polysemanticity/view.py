@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analyses.polysemanticity.expert_scores import FVU, TOGETHER, WEIGHTS
 from analyses.polysemanticity.study import CONDITIONS, DIRECTIONS, KINDS, RANDOM, TRAINED
 from analyses.polysemanticity.verdicts import MONO, POLY
 from interp.plot import Curve, figure, line_panel, paper_style, report_figure
@@ -43,8 +44,15 @@ _CAPTIONS = {
     "masks": (
         "Heat maps of the loss gained on each kind of text when the units of each kind are masked.",
         "Loss gained on the texts of each column when the units of each row are set to 0, less that under random "
-        "masks of equal size.",
+        "masks of equal size; in the trained model.",
         "masks",
+    ),
+    "experts": (
+        "Points of the variance lost when the most active quarter of the groups of neurons or latents speaks, by "
+        "layer, as a share of that of random groups.",
+        "What is lost of the output of the neurons of each layer, or of the latents, when at each token the most "
+        "active quarter of {n} groups speaks alone, as a share of what random groups lose: 1 is no better than random.",
+        "experts",
     ),
 }
 
@@ -71,6 +79,7 @@ def figures(result: Result) -> dict[str, Figure]:
             out["power"] = power_figure(tables["power"])
     if "masks" in tables:
         out["masks"] = masks_figure(tables["masks"])
+        out["experts"] = experts_figure(tables["experts"])
     return out
 
 
@@ -128,7 +137,8 @@ def power_figure(power: Any) -> Figure:
 
 
 def masks_figure(masks: Any) -> Figure:
-    """Draw the masking matrix of neurons and of latents, above random masks of equal size."""
+    """Draw the masking matrix of neurons and of latents of the trained model, above random masks of equal size."""
+    masks = masks[masks["condition"] == TRAINED]
     kinds = list(masks["units"].unique())
     fig = figure("double", 80, cols=len(kinds))
     with paper_style():
@@ -138,6 +148,41 @@ def masks_figure(masks: Any) -> Figure:
             _heat_map(ax, part.pivot(index="masked", columns="evaluated", values="excess"))
             ax.set_title(f"{kind} (up to {int(part['n_units'].max())} a domain)")
     return fig
+
+
+def experts_figure(experts: Any) -> Figure:
+    """Draw what is lost when a quarter of the groups speaks, as a share of that of random groups, layer by layer."""
+    lost = experts[experts["score"] == FVU]
+    lost = lost[lost["k"] == lost["k"].min()]
+    fig = figure("double", 50, cols=2, sharey=True)
+    with paper_style():
+        for ax, condition in zip(list(fig.axes), (TRAINED, RANDOM), strict=True):
+            _expert_points(ax, lost[lost["condition"] == condition])
+            ax.set_title(condition)
+        fig.axes[0].set_ylabel("variance lost / that of\nrandom groups")
+        fig.axes[0].set_ylim(bottom=0)
+        handles, labels = fig.axes[0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="outside upper center", ncols=3)
+    return fig
+
+
+def _expert_points(ax: Axes, part: Any) -> None:
+    places = list(dict.fromkeys(zip(part["units"], part["layer"], strict=True)))
+    at = {place: i for i, place in enumerate(places)}
+    null: Any = part.groupby(["units", "layer"], sort=False)[["null_mean", "null_sd"]].first()
+    spread = 2 * null["null_sd"] / null["null_mean"]
+    x = [at[place] for place in null.index]
+    ax.bar(x, 2 * spread, 0.8, bottom=1 - spread, color=LIGHT_GREY, label="random groups (2 sd)")
+    for split, (mark, colour, shift) in {
+        WEIGHTS: ("o", PALETTE["blue"], -0.12), TOGETHER: ("s", PALETTE["vermillion"], 0.12)
+    }.items():  # fmt: skip
+        own = part[part["split"] == split]
+        x = [at[place] + shift for place in zip(own["units"], own["layer"], strict=True)]
+        ax.scatter(
+            x, own["value"] / own["null_mean"], s=12, color=colour, marker=mark, label=f"groups by {split}", zorder=3
+        )
+    ax.set_xticks(range(len(places)), [f"{'N' if units == 'neurons' else 'F'}{layer}" for units, layer in places])
+    ax.set_xlabel("neurons (N) and latents (F) by layer")
 
 
 def _heat_map(ax: Axes, square: pd.DataFrame) -> None:
@@ -196,8 +241,18 @@ def headline(result: Result) -> Headline:
     alarms = result.tables["power"].query("n_concepts == 1").iloc[0]
     if alarms["status"] == "ok":
         nulls.append(f"called so of units with one concept: {int(alarms['detected'])} of {int(alarms['n'])}")
+    if "specificity" in result.tables:
+        text += " " + _mask_words(result, TRAINED)
+        nulls.append(_mask_words(result, RANDOM)[:-1].replace("Masking", f"{RANDOM}: masking"))
     n = int(shares.xs(TRAINED, level="condition")["n"].sum())
     return Headline(text, "Several concepts under " + "; ".join(nulls) + ".", n=n)
+
+
+def _mask_words(result: Result, condition: str) -> str:
+    table: Any = result.tables["specificity"].query("masked == 'all' and condition == @condition").set_index("units")
+    n = result.provenance["config"]["n_masked"]
+    costs = [f"{row.own:.2f} nats a token ({kind}; the others {row.others:.2f})" for kind, row in table.iterrows()]
+    return f"Masking the {n} units of one kind of text costs it {', '.join(costs)}."
 
 
 def _share_words(row: Any, kind: str) -> str:
@@ -212,6 +267,8 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
     shown = []
     for name, fig in drawn.items():
         alt, caption, table = _CAPTIONS[name]
+        if name == "experts":
+            caption = caption.format(n=result.provenance["config"]["n_experts"])
         shown.append(report_figure(fig, alt, caption=caption, table=result.tables[table]))
     tables = {"Verdicts, one row a unit": result.table}
     if "upstream" in result.tables:
@@ -220,6 +277,7 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
         tables["Known labels: modularity, compactness and feature monosemanticity"] = result.tables["labels"]
     if "specificity" in result.tables:
         tables["Specificity of masks: own domain less the others"] = result.tables["specificity"]
+        tables["Units exclusive to a domain, beside shuffled domains"] = result.tables["exclusivity"]
     return Section(
         id="polysemanticity",
         title="Polysemanticity of neurons, heads and latents",
@@ -261,7 +319,21 @@ def methods(about: Mapping) -> list[str]:
         f"{format_number(100 * a['share_several'])} % and are found again in the other half (adjusted Rand index from "
         f"{a['min_replication']}). Either only where the examples are more alike than random tokens "
         f"(p <= {a['alpha']}, {a['n_null']} sets). p in the shares is Fisher's exact test against the trained model.",
+        *([_group_words(c)] if about["has_domains"] else []),
     ]
+
+
+def _group_words(c: Mapping) -> str:
+    return (
+        f"Groups of units: a unit belongs to the domain (kind of text, {c['n_choosing']} texts) in which its mean "
+        "|activation| is largest, exclusively where that is twice the second (null: domains shuffled over texts). "
+        f"Masks set the {c['n_masked']} units of a domain with the largest lead to 0 on other texts "
+        f"({c['n_domain_texts']} a domain; null: {c['n_random_masks']} random masks). Neurons of a layer (up to 512), "
+        f"or latents, are put into {c['n_experts']} groups of equal size by balanced k-means, of what they read or of "
+        f"when they are on, on half of {c['n_expert_texts']} texts, and judged on the others (null: "
+        f"{c['n_random_groups']} random groupings); intervals are over texts. p of masks and groups is Student's t "
+        "that one more random one would do as much."
+    )
 
 
 def limits(result: Result) -> list[str]:

@@ -5,13 +5,16 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from analyses.polysemanticity.domain_masks import (
+from analyses.polysemanticity.domain_masks import mask_specificity, masking_matrix
+from analyses.polysemanticity.domain_units import (
     domain_means,
+    exclusive_share,
+    experts_of,
     knowledge_exclusivity,
     leading_units,
-    mask_specificity,
-    masking_matrix,
+    text_sums,
 )
+from analyses.polysemanticity.expert_scores import against, expert_scores
 from analyses.polysemanticity.neuron_experts import emergent_experts, expert_fidelity, route_experts
 from interp.errors import InvalidInput
 from interp.testing import tiny_model
@@ -66,6 +69,99 @@ def test_units_belong_to_the_domain_that_they_are_on_in():
     assert leading_units(table, n=9)["b"] == [(1, 1), (0, 1)]
 
 
+def planted_groups(rng, n_texts=60, per_text=10, planted=True):
+    """Units in 8 groups that read alike, are on together, and each in one of 4 domains; or units of no groups."""
+    truth = rng.permutation(np.arange(64) % 8)
+    domain = rng.integers(4, size=n_texts)
+    on = np.repeat(domain, per_text)[:, None] == (truth % 4)[None]
+    group_on = rng.random((n_texts * per_text, 8)) < 0.5
+    a = np.where(on & group_on[:, truth], 1.0, 0.02) * np.exp(0.2 * rng.standard_normal(on.shape))
+    keys = rng.normal(size=(8, 24))[truth] + 0.2 * rng.normal(size=(64, 24))
+    if not planted:
+        a, keys = np.exp(0.2 * rng.standard_normal(on.shape)), rng.normal(size=(64, 24))
+    text = np.repeat(np.arange(n_texts), per_text)
+    return a, keys, rng.normal(size=(64, 32)), text, [f"d{d}" for d in domain]
+
+
+def test_planted_groups_are_better_than_random_ones_in_every_score(rng):
+    a, keys, writes, text, domains = planted_groups(rng)
+    table = expert_scores(a, keys, writes, text_index=text, domains=domains, n_experts=8, seed=0)
+    assert (table["p"] < 1e-3).all()
+    assert (table["status"] == "ok").all()
+    by = table.set_index(["split", "score", "k"])
+    assert by.loc[("weights and co-activation", "agreement", 8), "value"] == 1.0
+    for split in ("weights", "co-activation"):
+        assert by.loc[(split, "domain share", 8), "value"] > 0.8 > 0.5 > by.loc[(split, "domain share", 8), "null_mean"]
+        fvu = by.loc[(split, "fvu", 4)]
+        assert fvu["value"] < 0.2 * fvu["null_mean"]
+    boxed = table["score"] != "agreement"
+    assert ((table["ci_low"] <= table["value"]) & (table["value"] <= table["ci_high"]))[boxed].all()
+    assert set(table["n_texts"]) == {30}
+
+
+def test_units_of_no_groups_are_no_better_than_random_ones():
+    """P-values over 40 draws are no more often small than they should be."""
+    p = []
+    for seed in range(40):
+        a, keys, writes, text, domains = planted_groups(np.random.default_rng(seed), planted=False)
+        table = expert_scores(
+            a, keys, writes, text_index=text, domains=domains, n_experts=8, kept=(0.5,), seed=seed
+        ).query("split != 'co-activation'")
+        p += table["p"].tolist()
+    assert len(p) == 120
+    assert (np.array(p) < 0.05).mean() <= 0.11
+    assert np.mean(p) == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_is_lost_is_that_of_the_routed_mlp(rng):
+    a, keys, writes, text, _ = planted_groups(rng)
+    table = expert_scores(a, keys, writes, text_index=text, n_experts=8, kept=(0.25, 1.0), seed=0)
+    judged = a[text % 2 == 1]
+    experts = emergent_experts(keys, 8, seed=0)
+    expected = expert_fidelity(judged, writes, {"weights": experts}, ks=(2, 8))["fvu"]
+    found = table.query("split == 'weights'").sort_values("k")["value"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-9)
+    assert "domain share" not in set(table["score"])
+    with pytest.raises(InvalidInput, match="groups of 64 units"):
+        expert_scores(a, keys, writes, text_index=text, n_experts=65, seed=0)
+    with pytest.raises(InvalidInput, match="two texts"):
+        expert_scores(a, keys, writes, text_index=0 * text, n_experts=8, seed=0)
+
+
+def test_a_value_beside_few_random_ones(rng):
+    from scipy import stats
+
+    null = rng.normal(size=9)
+    found = against(1.5, null, better="larger")
+    t = (1.5 - null.mean()) / (null.std(ddof=1) * np.sqrt(1 + 1 / 9))
+    assert found["p"] == pytest.approx(stats.t.sf(t, 8))
+    assert against(1.5, null, better="smaller")["p"] == pytest.approx(1 - found["p"])
+    assert against(1.0, null[:2], better="larger")["status"] == "fewer than 3 random ones"
+    assert against(1.0, np.ones(5), better="larger")["status"] == "random ones are all equal"
+    drawn = [against(rng.normal(), rng.normal(size=5), better="larger")["p"] for _ in range(2000)]
+    assert np.mean(np.array(drawn) < 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_exclusive_units_are_counted_beside_shuffled_domains(rng, planted):
+    domains = np.array(["a", "b", "c"])[rng.integers(3, size=90)]
+    sums = rng.gamma(2.0, size=(90, 40)) * 10
+    if planted:
+        sums[:, :20] *= np.where(domains == "b", 5.0, 1.0)[:, None]
+    sums[:, 39] = 0
+    counts = np.full(90, 10.0)
+    found = exclusive_share(sums, counts, domains.tolist(), permutations=99, seed=0)
+    assert found["n"] == 39
+    assert found["n_exclusive"] == (20 if planted else 0)
+    assert (found["p"] <= 0.01) == planted
+    assert found["null_mean"] < 0.05
+    assert found["ci_low"] <= found["share"] <= found["ci_high"]
+    table = knowledge_exclusivity(*domain_means(sums, counts, domains.tolist()), [(0, i) for i in range(40)])
+    assert table["exclusive"].sum() == found["n_exclusive"]
+    with pytest.raises(InvalidInput, match="two or more"):
+        exclusive_share(sums, counts, ["a"] * 90, seed=0)
+
+
 @pytest.fixture(scope="module")
 def small():
     model = tiny_model(0)
@@ -77,7 +173,8 @@ def test_means_are_those_of_the_tokens(small):
     from interp.capturing import capture
 
     model, texts, labels = small
-    means, domains, units = domain_means(model, texts, labels)
+    sums, counts, units = text_sums(model, texts)
+    means, domains = domain_means(sums, counts, labels)
     acts = capture(model, texts, "mlp_post.1", pool="none")
     mine = np.repeat(np.array(labels), acts.tokens_per_text) == "fr"
     assert domains == ["en", "fr"]
@@ -126,6 +223,23 @@ def test_masks_that_cannot_be_are_refused(small, labels, masks):
     model, texts, own = small
     with pytest.raises(InvalidInput):
         masking_matrix(model, texts, labels or own, masks, seed=0)
+
+
+def test_experts_of_a_model_are_those_of_its_layers(small):
+    from interp.capturing import capture
+
+    model, texts, labels = small
+    table = experts_of(model, texts, labels, n_experts=4, n_random=3, seed=0)
+    assert table["layer"].unique().tolist() == [0, 1]
+    acts = capture(model, texts, "mlp_post.1", pool="none")
+    text = np.repeat(np.arange(len(texts)), acts.tokens_per_text)
+    mlp = model.bridge.blocks[1].mlp
+    expected = expert_scores(
+        acts["mlp_post.1"], mlp.W_gate.detach().T.numpy(), mlp.W_out.detach().numpy(), text_index=text, domains=labels,
+        n_experts=4, n_random=3, seed=0,
+    )  # fmt: skip
+    own = table.query("layer == 1").drop(columns="layer").reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, expected, rtol=1e-4, atol=1e-6)
 
 
 def square(D):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from analyses.polysemanticity import run as study_run
+from analyses.polysemanticity import study_units
 from analyses.polysemanticity.concepts import AuditConfig
 from analyses.polysemanticity.relations import RELATIONS, effective_relations, relation_classes
 from analyses.polysemanticity.run import figures, headline, polysemanticity_study, run, section
@@ -32,6 +33,7 @@ from interp.testing import planted_layer, tiny_model
 WORDS = ["Paris", "London", "Berlin", "is", "in", "the", "city", "of", "France", "and", "to", "from"]
 CONFIG = StudyConfig(
     n_texts=60, n_units=6, n_controls=4, n_mixtures=2, n_masked=5, n_domain_texts=6, n_random_masks=2,
+    n_expert_texts=20, n_experts=4, n_random_groups=3,
     audit=AuditConfig(n_boot=2, n_null=49),
 )  # fmt: skip
 
@@ -144,11 +146,30 @@ def test_the_study_has_every_kind_under_every_condition(studied):
         ("head", "trained"): 8, ("head", "random weights"): 8, ("head", "random directions"): 4,
         ("latent", "trained"): 6, ("latent", "random weights"): 4, ("latent", "random directions"): 4,
     }  # fmt: skip
-    assert set(studied.tables) == {"shares", "views", "upstream", "power", "labels", "masks", "specificity"}
+    assert set(studied.tables) == {
+        "shares",
+        "views",
+        "upstream",
+        "power",
+        "labels",
+        "masks",
+        "specificity",
+        "exclusivity",
+        "experts",
+    }
     labels = studied.tables["labels"]
     assert labels.groupby(["kind", "condition"]).ngroups == 4
     assert set(labels["score"]) <= {"modularity", "compactness", "FMS"}
-    assert studied.tables["masks"].groupby("units").size().to_dict() == {"latents": 4, "neurons": 4}
+    for name, rows in (("masks", 4), ("specificity", 3), ("exclusivity", 1)):
+        sizes = studied.tables[name].groupby(["units", "condition"]).size()
+        assert len(sizes) == 4
+        assert (sizes == rows).all()
+        assert {"p", "q", "n", "null_mean", "status", "seed"} <= set(studied.tables[name])
+    experts = studied.tables["experts"]
+    assert experts.groupby(["units", "condition"])["layer"].nunique().to_dict() == {
+        ("latents", "random weights"): 1, ("latents", "trained"): 1,
+        ("neurons", "random weights"): 2, ("neurons", "trained"): 2,
+    }  # fmt: skip
     upstream = studied.tables["upstream"]
     assert upstream.groupby("condition").size().min() > 20
     assert upstream["rank"].max() == 4
@@ -164,12 +185,12 @@ def test_the_study_has_every_kind_under_every_condition(studied):
 
 def test_a_study_goes_on_where_it_stopped(small, studied, tmp_path, monkeypatch):
     options = {"labels": small.labels, "sources": SOURCES, "twin": small.twin, "config": CONFIG}
-    power = study_run.audit_sensitivity
-    monkeypatch.setattr(study_run, "audit_sensitivity", lambda *a, **k: 1 / 0)
+    power = study_units.audit_sensitivity
+    monkeypatch.setattr(study_units, "audit_sensitivity", lambda *a, **k: 1 / 0)
     with Store(tmp_path) as store, pytest.raises(ZeroDivisionError):
         polysemanticity_study(small.model, small.sae, small.texts, store=store, **options)
-    monkeypatch.setattr(study_run, "audit_sensitivity", power)
-    monkeypatch.setattr(study_run, "audit_neurons", lambda *a, **k: 1 / 0)  # finished, so it is not called
+    monkeypatch.setattr(study_units, "audit_sensitivity", power)
+    monkeypatch.setattr(study_units, "audit_neurons", lambda *a, **k: 1 / 0)  # finished, so it is not called
     with Store(tmp_path) as store:
         again = polysemanticity_study(small.model, small.sae, small.texts, store=store, **options)
     pd.testing.assert_frame_equal(again.table, studied.table)
@@ -178,7 +199,7 @@ def test_a_study_goes_on_where_it_stopped(small, studied, tmp_path, monkeypatch)
 
 def test_the_report_can_be_written(studied):
     drawn = figures(studied)
-    assert {"shares", "masks"} <= set(drawn)
+    assert {"shares", "masks", "experts"} <= set(drawn)
     page = render_report("tiny", [section(studied, drawn)], studied.provenance)
     assert "Does this unit mean one thing or several?" in page
     assert "random directions" in headline(studied).null
