@@ -57,6 +57,13 @@ def test_it_prints(chrome, page, tmp_path):
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 2
 
 
+def test_what_is_missing_is_not_written_as_nan(chrome, page):
+    chrome.load(page)
+    chrome.run(OPEN_ALL)
+    text = chrome.run("document.body.innerText")
+    assert re.findall(r".{0,40}\b(?:nan|NaN|undefined|inf)\b.{0,20}", text) == []
+
+
 def test_every_picture_is_drawn_and_described(chrome, page):
     chrome.load(page)
     pictures = chrome.run("[...document.images].map(i => [i.complete && i.naturalWidth > 0, i.alt.length > 10])")
