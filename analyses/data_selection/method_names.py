@@ -38,6 +38,8 @@ NAMES = {
     "length-matched": "random, with the lengths of the target",
 }
 """All methods but "random", which every comparison is made with."""
+WORD_METHODS = ("bm25", "tf-idf", "dsir", "dsir-gumbel")
+CONTROLS = ("random-sae", "shuffled-target", "longest", "length-matched")
 DEFAULT_METHOD = "adjusted"
 BOUNDED = ("mona", "background", "contrast")
 """Scores that have bounds where entries of a code were dropped."""
