@@ -6,6 +6,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import made_pages  # noqa: E402
+
 import interp  # noqa: E402
 
 project = "interp"
@@ -25,6 +27,7 @@ html_math_renderer = "mathml"
 
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath", "substitution"]
 myst_heading_anchors = 3
+myst_substitutions = made_pages.numbers()
 myst_update_mathjax = False
 nb_execution_mode = "off"  # notebooks/build.py runs them; the site shows what was kept
 

@@ -1,4 +1,6 @@
-"""Pages that are made from the code, so that they cannot fall behind it: reference, commands, messages, tutorials.
+"""Pages that are made from what there is, so that they cannot fall behind it.
+
+The reference, the commands and the messages from the code, error rates from a benchmark's file, notebooks as they are.
 
 Written into folders that git ignores, before Sphinx reads anything; a page that has not changed is not touched.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import shutil
@@ -21,6 +24,7 @@ from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+_LEVELS = ("0.05", "0.01", "0.001")
 
 
 def public_packages() -> list[ModuleType]:
@@ -160,6 +164,56 @@ def _code(text: str) -> str:
     return f"{fence}{pad}{flat}{pad}{fence}"
 
 
+def calibration() -> dict[str, Any]:
+    """Return the measured error rates, as benchmarks/bench_spatial_calibration.py wrote them."""
+    return json.loads((ROOT / "benchmarks" / "results" / "spatial_calibration.json").read_text())
+
+
+def calibration_page() -> str:
+    """Return the measured error rates under each null, and of pairs of smooth fields, as tables."""
+    found = calibration()
+    kinds = list(dict.fromkeys(row["kind"] for row in found["nulls"]))
+    lines = [
+        "# Measured error rates",
+        "",
+        f"{found['n_features']:,} features of nothing of each kind on {found['n_places']:,} places, "
+        f"{found['permutations']} permutations: the share that is called significant at .05, .01 and .001. A rate "
+        f"is in bold where it is outside the {found['band']}. `benchmarks/bench_spatial_calibration.py` measures them "
+        "again.",
+        "",
+    ]
+    for kind in kinds:
+        rows = [row for row in found["nulls"] if row["kind"] == kind]
+        lines += [f"## {kind.capitalize()}", "", "| statistic | n | .05 | .01 | .001 |", "|---|---|---|---|---|"]
+        lines += [f"| {r['statistic']} | {r['n_tested']:,} | {' | '.join(_rates(r))} |" for r in rows] + [""]
+    lines += [
+        "## Pairs of smooth fields that are independent",
+        "",
+        "Bivariate Moran's I, by how far a field reaches.",
+        "",
+    ]
+    lines += ["| reach, km | against | null | pairs | .05 | .01 | .001 |", "|---|---|---|---|---|---|---|"]
+    for row in found["independent_smooth_fields"]:
+        rates = " | ".join(f"{row['rates'][level]:.4f}" for level in _LEVELS)
+        lines.append(f"| {row['km']:,} | {row['covariate']} | {row['null']} | {row['n_pairs']:,} | {rates} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rates(row: dict[str, Any]) -> list[str]:
+    rates = [(f"{row[level]['rate']:.4f}", row[level]["verdict"] == "within") for level in _LEVELS]
+    return [rate if within else f"**{rate}**" for rate, within in rates]
+
+
+def numbers() -> dict[str, str]:
+    """Return the measured numbers that pages speak of, by the name they have there."""
+    fields = calibration()["independent_smooth_fields"]
+    middle = {row["null"]: row for row in fields if row["covariate"] == "field" and row["radians"] == 0.3}
+    return {
+        "smooth_km": f"{middle['permutation']['km']:,}",
+        **{f"smooth_{null}": f"{row['rates']['0.05']:.0%}".replace("%", " %") for null, row in middle.items()},
+    }
+
+
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != text:
@@ -171,6 +225,7 @@ def make_pages() -> None:
     for name, text in reference_pages().items():
         _write(HERE / "reference" / "python" / f"{name}.md", text)
     _write(HERE / "reference" / "commands.md", commands_page())
+    _write(HERE / "statistics" / "calibration.md", calibration_page())
     for error, text in message_lists().items():
         _write(HERE / "errors" / "messages" / f"{error}.md", text)
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):

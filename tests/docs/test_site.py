@@ -1,6 +1,7 @@
 """The site builds without a warning and asks nobody for anything; its lists hold all that there is."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -176,6 +177,14 @@ NAMED = [
 ]
 
 
+def test_measured_rates_are_those_of_the_file(site):
+    page = (site / "statistics" / "calibration.html").read_text()
+    found = json.loads((ROOT / "benchmarks" / "results" / "spatial_calibration.json").read_text())
+    assert page.count("<tr") > len(found["nulls"])
+    assert page.count("<strong>") == len(found["outside_the_band"])
+    assert "{{" not in (site / "gotchas.html").read_text()
+
+
 @pytest.mark.parametrize(("page", "test"), NAMED, ids=lambda v: v if v.startswith("tests") else "")
 def test_the_test_that_is_said_to_check_a_statistic_exists(page, test):
     path, _, name = test.partition("::")
@@ -188,6 +197,6 @@ def test_the_test_that_is_said_to_check_a_statistic_exists(page, test):
 
 def test_every_statistic_says_how_it_is_checked():
     for page in sorted((DOCS / "statistics").glob("*.md")):
-        for part in page.read_text().split("\n## ")[1:] if page.name != "index.md" else []:
+        for part in page.read_text().split("\n## ")[1:] if page.name not in ("index.md", "calibration.md") else []:
             assert "**Tests**: `tests/" in part, f"{page.name}: {part.splitlines()[0]}"
     assert len(NAMED) > 120
