@@ -31,8 +31,8 @@ def select_command(
     """Select and write `out`; return a short table of what was picked for each task.
 
     Files: selected.jsonl (the picked rows as they stood, in the order of the pool), ranking.parquet, listed.parquet
-    (rows that were not scored), reasons, lacking, features, tokens, causal, length, controls, stability and
-    contaminated (.parquet), selection.json (configuration, hashes, versions, command line), report.html, and
+    (rows that were not scored), reasons, lacking, features, tokens, causal, length, format, controls, stability
+    and contaminated (.parquet), selection.json (configuration, hashes, versions, command line), report.html, and
     the shards of codes, from which a killed run goes on, whatever `engine` made them (see `encode_pool`).
 
     Raises:

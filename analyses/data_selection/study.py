@@ -15,6 +15,7 @@ from analyses.data_selection.budgets import parse_budget
 from analyses.data_selection.coded_pool import CodedPool
 from analyses.data_selection.encoding import encode_pool
 from analyses.data_selection.exclusions import Exclusions, find_exclusions
+from analyses.data_selection.format_audit import ALWAYS_ON, always_on_share, format_audit
 from analyses.data_selection.method_names import BOUNDED, EXPLAINED, SCORES
 from analyses.data_selection.methods import StandardMethods
 from analyses.data_selection.picking import select
@@ -27,6 +28,9 @@ from interp.errors import InvalidInput
 if TYPE_CHECKING:
     from interp.models import Model
 
+SETTLED_AT_ONCE = 64
+"""Least number of cut rows that are coded whole together."""
+
 
 @dataclass(frozen=True, eq=False)
 class Selection:
@@ -36,7 +40,7 @@ class Selection:
         n_features, truncated, selected, picked_for, pick, reason.
     pick: [sample] of the pool, from `select`.
     targets, examples: of each task the codes and the samples.
-    tables: the audit of length, the controls, the stability.
+    tables: the audits of length and format, the controls, the stability.
     """
 
     ranking: pd.DataFrame
@@ -98,9 +102,12 @@ def run_selection(
     pick = _pick(config, coded, scored, turns, exclusions)
     if coded.is_cut:
         n_settled = 0
-        while len(rows := _straddling(scored, pick)):
-            n_settled += len(rows)
-            _settle(config, rows, samples, model, sae, coded, coded_targets, scored, options)
+        at_once = max(SETTLED_AT_ONCE, int(pick["selected"].to_numpy().sum()) // 2)
+        while len(_straddling(scored, pick)):
+            while len(rows := _straddling(scored, pick)[:at_once]):
+                n_settled += len(rows)
+                _settle(config, rows, samples, model, sae, coded, coded_targets, scored, options)
+                pick = _pick(config, coded, scored, turns, exclusions)
             exclusions = left_out()  # which of two repeats is the better one may have changed
             pick = _pick(config, coded, scored, turns, exclusions)
         notes.append(
@@ -177,14 +184,18 @@ def _pick(
 
 
 def _straddling(scored: Mapping[str, pd.DataFrame], pick: pd.DataFrame) -> np.ndarray:
-    """Rows that are not known whole and may rank at or above the last pick of a task."""
-    wanted = np.zeros(len(pick), dtype=bool)
+    """Rows that are not known whole and may rank at or above the last pick of a task, the most promising first.
+
+    Their order saves work: each that turns out to be good raises the cut that the others have to reach.
+    """
+    margin = np.full(len(pick), -np.inf)
     for task, table in scored.items():
         mine = ((pick["task"] == task) & pick["selected"]).to_numpy()
         if mine.any():
-            cut = table["lower"].to_numpy()[mine].min()
-            wanted |= ((table["upper"] >= cut) & (table["upper"] > table["lower"])).to_numpy()
-    return np.flatnonzero(wanted)
+            over = (table["upper"] - table["lower"].to_numpy()[mine].min()).to_numpy()
+            margin = np.maximum(margin, np.where(table["upper"] > table["lower"], over, -np.inf))
+    rows = np.flatnonzero(margin >= 0)
+    return rows[np.argsort(-margin[rows], kind="stable")]
 
 
 def _settle(
@@ -231,20 +242,34 @@ def _tables(
     config: SelectionConfig, methods: StandardMethods, examples: Mapping[str, list[Sample]],
     targets: Mapping[str, CodedPool], scored: Mapping[str, pd.DataFrame], pick: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:  # fmt: skip
-    """Return length audit, controls and stability, each with the task of its rows."""
+    """Return audits of length and format, controls and stability, each with the task of its rows."""
     coded = methods.coded
     tokens = coded.rows["n_tokens"].to_numpy()
-    lengths, controls, stable = [], [], []
+    lengths, formats, controls, stable = [], [], [], []
     for number, (task, target) in enumerate(targets.items()):
         table = scored[task]
         chosen = (pick["selected"] & (pick["task"] == task)).to_numpy()
         n = max(1, int(chosen.sum()))
         lengths.append(length_audit(table, chosen, target.rows["n_tokens"].to_numpy()).assign(task=task))
         others = _others(config, methods, examples[task], table, config.seed + number)
+        formats.append(_format(methods, examples[task], table["score"].to_numpy(), chosen).assign(task=task))
         controls.append(agreement(table["score"].to_numpy(), others, tokens, n).assign(task=task))
         stable.append(_stability(config, coded, target, n).assign(task=task))
-    tables = {"length": lengths, "controls": controls, "stability": stable}
+    tables = {"length": lengths, "format": formats, "controls": controls, "stability": stable}
     return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
+
+
+def _format(methods: StandardMethods, examples: list[Sample], scores: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
+    """Return the audit of format, and as its last row what features that are on nearly everywhere add to the pick."""
+    table = format_audit(methods.pool, examples, scores, chosen)
+    usual = always_on_share(methods.coded, methods.code_examples(examples).mean, chosen)
+    last = {
+        "trait": f"of the likeness, share of the {usual['n_features']:,} features on in most samples",
+        "pool": usual["pool"], "pick": usual["pick"], "n": len(methods.pool),
+        "status": "ok" if chosen.any() else "nothing picked",
+        "flag": "always-on features" if usual["pick"] > ALWAYS_ON else "",
+    }  # fmt: skip
+    return pd.concat([table, pd.DataFrame([last])], ignore_index=True).astype({"status": "str", "flag": "str"})
 
 
 def _others(

@@ -97,13 +97,16 @@ def _length(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
     table = tables["length"].set_index("measure")
     rho, raw = (table.loc[[f"spearman of {name} with n_tokens"], "value"].iloc[0] for name in ("score", "raw"))
     flagged = tables["length"]["flag"].tolist().count("follows length")
+    audit = tables["format"]
+    looks: Any = audit[audit["flag"] != ""]
     figures = [report_figure(length_figure(selection), "Cumulative share of lengths of pick, pool and target.",
                              caption="Lengths in pooled tokens.")]  # fmt: skip
     return Section(
-        "length", "Length", "Is the pick about the task, or about length?",
+        "length", "Length and format", "Is the pick about the task, or about length and looks?",
         Headline(f"score and length: Spearman rho = {rho:.2f}", f"the published score has rho = {raw:.2f}"),
-        figures, {"Length audit": tables["length"]}, (),
-        f"{flagged} measures follow length (column flag)." if flagged else "",
+        figures, {"Length audit": tables["length"], "Format audit": tables["format"]}, (),
+        [*([f"{flagged} measures follow length (column flag)."] if flagged else []),
+         *([f"The pick stands out by: {', '.join(looks['trait'].drop_duplicates())}."] if len(looks) else [])],
     )  # fmt: skip
 
 

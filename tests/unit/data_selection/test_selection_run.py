@@ -18,7 +18,20 @@ from analyses.data_selection.study import run_selection
 from interp.errors import InvalidInput
 from interp.store import Store
 
-FILES = ("ranking", "listed", "reasons", "lacking", "features", "length", "controls", "stability", "contaminated")
+FILES = (
+    "ranking",
+    "listed",
+    "reasons",
+    "lacking",
+    "features",
+    "tokens",
+    "causal",
+    "length",
+    "format",
+    "controls",
+    "stability",
+    "contaminated",
+)
 
 
 @pytest.fixture
