@@ -68,7 +68,11 @@ class ResourceExhausted(InterpError):
 
 
 def nearest(given: str, valid: Iterable[str], n: int = 3) -> list[str]:
-    """Return the `n` names of `valid` most like `given`, best first (never empty if `valid` is not)."""
+    """Return the `n` names of `valid` most like `given`, best first (never empty if `valid` is not).
+
+    >>> nearest("resid_pots", ["resid_post", "resid_pre", "z"], n=1)
+    ['resid_post']
+    """
     names = list(dict.fromkeys(valid))
     close = difflib.get_close_matches(given, names, n=n, cutoff=0.0)
     return close or names[:n]

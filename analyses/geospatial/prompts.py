@@ -46,6 +46,10 @@ def make_prompts(places: pd.DataFrame, template: str = NAME_ALONE, *, over: Over
     Raises:
         InvalidInput: another `over`, no or several `{name}`, an unknown field, a place without a value for it, or an
             empty name.
+
+    >>> prompts = make_prompts(pd.DataFrame({"name": ["Lyon"], "country": ["FR"]}), "{name} is in {country}")
+    >>> prompts.texts, prompts.spans, prompts.gives_region
+    (['Lyon is in FR'], [(0, 4)], True)
     """
     if over not in get_args(Over):
         raise InvalidInput(f"over is one of {', '.join(get_args(Over))}, not {over!r}.")

@@ -72,6 +72,9 @@ def format_p(p: Any) -> str:
 
     Raises:
         InvalidInput: a value outside [0, 1], which is no probability.
+
+    >>> format_p(0.0004), format_p(0.0499), format_p(0.2)
+    ('<.001', '.0499', '.200')
     """
     if is_missing(p):
         return MISSING

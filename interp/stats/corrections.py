@@ -33,6 +33,9 @@ def benjamini_hochberg(p: np.ndarray, *, dependence: Literal["positive", "any"] 
         InvalidInput: a value lies outside [0, 1].
 
     Reference: Benjamini & Hochberg 1995, eq. 1; Benjamini & Yekutieli 2001, theorem 1.3.
+
+    >>> benjamini_hochberg(np.array([0.01, 0.02, np.nan, 0.5])).tolist()
+    [0.03, 0.03, nan, 0.5]
     """
     from scipy.stats import false_discovery_control  # here: importing scipy.stats takes most of a second
 

@@ -56,6 +56,11 @@ def permutation_p(
         alternative: the tail, chosen before looking.
 
     Reference: Phipson & Smyth 2010, eq. 2.
+
+    >>> float(permutation_p(4, 95, 99))
+    0.05
+    >>> float(permutation_p(4, 95, 99, alternative="two-sided"))
+    0.1
     """
     total = np.asarray(n_perm, dtype=np.float64) + 1.0
     upper = (1.0 + np.asarray(at_least, dtype=np.float64)) / total

@@ -31,6 +31,10 @@ def generalized_jaccard(rows: Any, prototypes: Any, *, mass: np.ndarray | None =
 
     Raises:
         InvalidInput: shapes that do not fit, negative values. NonFinite: NaN or infinity.
+
+    >>> from scipy import sparse
+    >>> generalized_jaccard(sparse.csr_array(np.array([[1.0, 2.0, 0.0]])), np.array([1.0, 1.0, 1.0])).round(3).tolist()
+    [0.5]
     """
     sums, own = min_sums(rows, prototypes)
     total = own if mass is None else _mass(mass, own)

@@ -23,4 +23,4 @@ def test_examples_of_a_module(name):
 
 
 def test_there_are_examples():
-    assert len(MODULES) >= 4
+    assert len(MODULES) >= 10
