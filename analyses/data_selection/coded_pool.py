@@ -100,13 +100,14 @@ def pool_of(codes: Any, *, n_tokens: Any = None, ids: Sequence[str] | None = Non
     n = matrix.shape[0]
     names = [f"row:{i}" for i in range(n)] if ids is None else list(ids)
     rows = row_table(matrix, names, np.ones(n, np.int64) if n_tokens is None else np.asarray(n_tokens))
-    total = np.asarray(matrix.sum(axis=0, dtype=np.float64)).ravel()
+    total = feature_sums(matrix)
     listed = pd.DataFrame({"source": [], "number": [], "reason": [], "detail": []})
     return CodedPool(rows, listed, total, None, (lambda: matrix,), np.array([n]), dict(about or {}))
 
 
 def row_table(codes: sparse.csr_matrix, ids: Sequence[str], n_tokens: np.ndarray) -> pd.DataFrame:
     """Return the table of rows of whole codes (nothing dropped)."""
+    rows = np.repeat(np.arange(len(ids)), np.diff(codes.indptr))
     return pd.DataFrame(
         {
             "id": pd.array(ids, dtype="str"),
@@ -114,8 +115,13 @@ def row_table(codes: sparse.csr_matrix, ids: Sequence[str], n_tokens: np.ndarray
             "number": np.array([int(one.rpartition(":")[2]) for one in ids], dtype=np.int64),
             "n_tokens": n_tokens.astype(np.int64),
             "truncated": np.zeros(len(ids), dtype=np.int64),
-            "mass": np.asarray(codes.sum(axis=1, dtype=np.float64)).ravel(),
+            "mass": np.bincount(rows, codes.data.astype(np.float64), minlength=len(ids)),
             "dropped": np.zeros(len(ids)),
             "n_features": np.diff(codes.indptr).astype(np.int64),
         }
     )
+
+
+def feature_sums(codes: sparse.csr_matrix) -> np.ndarray:
+    """Return the sum of each column, float64; scipy adds in float32, too coarse for bounds that are to hold."""
+    return np.bincount(codes.indices, codes.data.astype(np.float64), minlength=codes.shape[1])  # type: ignore[index]

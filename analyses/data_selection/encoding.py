@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from analyses.data_selection.coded_pool import CodedPool, row_table
+from analyses.data_selection.coded_pool import CodedPool, feature_sums, row_table
 from analyses.data_selection.coders import Coder, as_coder
 from analyses.data_selection.pooled_codes import check_pooling, cut_to_largest, pool_codes, pool_dense
 from analyses.data_selection.samples import LISTED_COLUMNS, Sample, Samples
@@ -28,7 +28,7 @@ from interp.work import Report, load_units, rank_and_world, run_units
 if TYPE_CHECKING:
     from interp.models import Model
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def _shard(samples: Sequence[Sample], model: Model, coder: Coder, plan: Encoding
     rows["source"] = pd.array([sample.source for sample in kept], dtype="str")
     if windows.encoded is not None:
         rows["truncated"] = windows.encoded.truncated
-    sums = {"total": np.asarray(codes.sum(axis=0, dtype=np.float64)).ravel()}
+    sums = {"total": feature_sums(codes)}
     if plan.residual:
         sums["residual"] = residual
     if plan.top is not None:
