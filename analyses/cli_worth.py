@@ -20,6 +20,10 @@ def evaluate(
     bos: Literal["always", "never", "tokenizer"] | None = None,
     schema: Literal["auto", "messages", "sharegpt", "prompt_completion", "alpaca", "text"] = "auto",
     template: str = "plain",
+    tokens: str = "all",
+    pooling: Literal["mean", "weighted", "max", "sum", "frequency"] = "mean",
+    deciles: list[str] | None = None,
+    against: list[str] | None = None,
     train_tokens: int = 16_384,
     batch_tokens: int = 1024,
     lr: float = 1e-4,
@@ -37,6 +41,7 @@ def evaluate(
       interp select evaluate pool.jsonl --target gsm8k.jsonl --budget "5% tokens" --out runs/worth
       interp select evaluate pool.jsonl --target t.jsonl --method mona --method bm25 --trainee ./small-model
       interp select evaluate pool.jsonl --target t.jsonl --method all --lr 3e-4
+      interp select evaluate pool.jsonl --target t.jsonl --tokens answer --deciles mona --against residual
 
     Parameters
     ----------
@@ -62,6 +67,14 @@ def evaluate(
         Layout of the rows.
     template
         plain, tulu, chatml, tokenizer (its chat template), or a form such as "{role}: {content}\\n".
+    tokens
+        Which tokens are pooled: all, prompt, answer (of plain text all) or last:N.
+    pooling
+        How they are.
+    deciles
+        Method whose ranking is cut into ten, each tuned on: a score of relevance has losses that rise; repeatable.
+    against
+        Method that the others are also compared with; repeatable.
     train_tokens
         Tokens of each training, whatever was picked.
     batch_tokens
@@ -81,10 +94,12 @@ def evaluate(
 
     selection = SelectionConfig(
         pool=pool, target=tuple(target), budget=budget, model=model, sae=sae, bos=bos, schema=schema,
-        template=template, seed=seed,
+        template=template, tokens=tokens, pooling=pooling, seed=seed,
     )  # fmt: skip
     tuning = Tuning(tokens=train_tokens, batch_tokens=batch_tokens, lr=lr, loss=loss, template=template)
-    config = WorthConfig(selection, tuning, tuple(method or DEFAULT), trainee, seeds)
+    config = WorthConfig(
+        selection, tuning, tuple(method or DEFAULT), trainee, seeds, tuple(deciles or ()), tuple(against or ())
+    )
     folder = out if out is not None else Path("runs") / "worth"
     print_table(evaluate_command(config, folder, say=say), str(folder))
     say(f"worth.html and the tables are in {folder}")

@@ -34,12 +34,16 @@ class WorthConfig:
     """Everything that decides an evaluation of selection."""
 
     selection: SelectionConfig
-    """Of it are read: pool, target, budget, model, sae, bos, schema, template, seed."""
+    """Of it are read: pool, target, budget, model, sae, schema, seed, and what decides the codes."""
     tuning: Tuning
     methods: tuple[str, ...] = DEFAULT
     trainee: str | None = None
     """Model that is tuned; default the one that selects."""
     n_seeds: int = 5
+    deciles: tuple[str, ...] = ()
+    """Methods whose whole ranking is tested, a tenth at a time."""
+    against: tuple[str, ...] = ()
+    """Methods that the others are compared with, beside random."""
 
 
 def evaluate_command(config: WorthConfig, out: Path, *, say: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
@@ -59,16 +63,16 @@ def evaluate_command(config: WorthConfig, out: Path, *, say: Callable[[str], Non
     trainee = model if config.trainee is None else load_model(config.trainee)
 
     def usable(what: str, found: Samples) -> list[Sample]:
-        return _usable(found.require_some().samples, model, trainee, config.tuning, what, say)
+        return _usable(found.require_some().samples, model, trainee, config, what, say)
 
     rows = usable("pool", pool)
     split = {task: split_target(usable(f"target {task}", one), seed=given.seed) for task, one in targets.items()}
     methods = standard_methods(
-        rows, model, sae, names=names, trainee=trainee, template=given.template, out=out / "codes", seed=given.seed
+        rows, model, sae, names=names, trainee=trainee, out=out / "codes", seed=given.seed, **given.encoding()
     )
     result = evaluate(
         rows, split, methods, trainee, budget=given.budget, tuning=config.tuning, out=out / "trainings",
-        seeds=[given.seed + i for i in range(config.n_seeds)],
+        seeds=[given.seed + i for i in range(config.n_seeds)], deciles=config.deciles, against=config.against,
     )  # fmt: skip
     result.save(out / "result")
     result.to_html(out / "worth.html")
@@ -84,12 +88,17 @@ def verdict_table(result: Result) -> pd.DataFrame:
 
 
 def _usable(
-    samples: Sequence[Sample], model: Model, trainee: Model, tuning: Tuning, what: str, say: Callable[[str], None]
+    samples: Sequence[Sample], model: Model, trainee: Model, config: WorthConfig, what: str, say: Callable[[str], None]
 ) -> list[Sample]:
     """Return the samples that can both be coded and tuned on, saying how many cannot."""
+    given = config.selection
     codable = np.zeros(len(samples), dtype=bool)
-    codable[find_windows(model, samples, TokenChoice(template=tuning.template)).rows] = True
-    trained = [row is not None for row in token_rows(trainee, samples, tuning)]
+    plain = np.array([one.turns[0].role == "text" for one in samples], dtype=bool)
+    for part, tokens in ((plain, "all" if given.tokens == "answer" else given.tokens), (~plain, given.tokens)):
+        choice = TokenChoice(given.template, tokens, given.max_length, given.keep, given.bos)
+        at = np.flatnonzero(part)
+        codable[at[find_windows(model, [samples[int(i)] for i in at], choice).rows]] = True
+    trained = [row is not None for row in token_rows(trainee, samples, config.tuning)]
     kept = [one for one, a, b in zip(samples, codable, trained, strict=True) if a and b]
     if len(kept) < len(samples):
         say(f"{what}: {len(samples) - len(kept):,} of {len(samples):,} samples have no token to code or to train on")

@@ -36,8 +36,8 @@ def test_files_give_verdicts_a_report_and_a_result_and_the_second_run_trains_not
         file.write(json.dumps({"prompt": "is " * 99, "completion": " Paris"}) + "\n")
     target = tuple(write(tmp_path / f"t{i}.jsonl", "France", 12, 3 + i) for i in (1, 2))
     config = WorthConfig(
-        SelectionConfig(pool=pool, target=target, budget="15% tokens"), TUNING, ("bm25", "shuffled-target"),
-        n_seeds=3,
+        SelectionConfig(pool=pool, target=target, budget="15% tokens", tokens="answer"), TUNING,
+        ("bm25", "shuffled-target"), n_seeds=3, deciles=("bm25",), against=("shuffled-target",),
     )  # fmt: skip
     said = []
     table = evaluate_command(config, tmp_path / "out", say=said.append)
@@ -48,7 +48,10 @@ def test_files_give_verdicts_a_report_and_a_result_and_the_second_run_trains_not
     assert any(line.startswith("pool: 1 of 49 samples have no token") for line in said)
     assert any("better than random: bm25" in line for line in said)
     assert "better than random" in (tmp_path / "out" / "worth.html").read_text()
-    assert load_result(tmp_path / "out" / "result").table["method"].tolist() == table["method"].tolist()
+    kept = load_result(tmp_path / "out" / "result")
+    assert kept.table["method"].tolist() == table["method"].tolist()
+    assert set(kept.tables["contrasts"]["reference"]) == {"shuffled-target"}
+    assert kept.tables["deciles"]["method"].tolist() == ["bm25"]
 
     monkeypatch.setattr(worth_runs, "finetune", None)  # a training now would fail
     again = evaluate_command(config, tmp_path / "out")
