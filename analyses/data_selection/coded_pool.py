@@ -107,7 +107,6 @@ def pool_of(codes: Any, *, n_tokens: Any = None, ids: Sequence[str] | None = Non
 
 def row_table(codes: sparse.csr_matrix, ids: Sequence[str], n_tokens: np.ndarray) -> pd.DataFrame:
     """Return the table of rows of whole codes (nothing dropped)."""
-    rows = np.repeat(np.arange(len(ids)), np.diff(codes.indptr))
     return pd.DataFrame(
         {
             "id": pd.array(ids, dtype="str"),
@@ -115,13 +114,19 @@ def row_table(codes: sparse.csr_matrix, ids: Sequence[str], n_tokens: np.ndarray
             "number": np.array([int(one.rpartition(":")[2]) for one in ids], dtype=np.int64),
             "n_tokens": n_tokens.astype(np.int64),
             "truncated": np.zeros(len(ids), dtype=np.int64),
-            "mass": np.bincount(rows, codes.data.astype(np.float64), minlength=len(ids)),
+            "mass": row_sums(codes),
             "dropped": np.zeros(len(ids)),
             "n_features": np.diff(codes.indptr).astype(np.int64),
         }
     )
 
 
-def feature_sums(codes: sparse.csr_matrix) -> np.ndarray:
-    """Return the sum of each column, float64; scipy adds in float32, too coarse for bounds that are to hold."""
-    return np.bincount(codes.indices, codes.data.astype(np.float64), minlength=codes.shape[1])  # type: ignore[index]
+def row_sums(codes: Any) -> np.ndarray:
+    """Return the sum of each row, float64; scipy adds in float32, too coarse for bounds that are to hold."""
+    rows = np.repeat(np.arange(codes.shape[0]), np.diff(codes.indptr))
+    return np.bincount(rows, codes.data.astype(np.float64), minlength=codes.shape[0])
+
+
+def feature_sums(codes: Any) -> np.ndarray:
+    """Return the sum of each column, float64, as `row_sums`."""
+    return np.bincount(codes.indices, codes.data.astype(np.float64), minlength=codes.shape[1])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from analyses.data_selection.coded_pool import CodedPool
+from analyses.data_selection.coded_pool import CodedPool, feature_sums, row_sums
 from analyses.data_selection.coders import as_coder
 from analyses.data_selection.method_names import DEFAULT_METHOD, EXPLAINED
 from analyses.data_selection.random_targets import random_targets
@@ -107,7 +107,7 @@ def feature_shift(pool: Any, target: Any, selected: np.ndarray, *, labels: Label
     chosen_sum, n_pool, n_chosen = np.zeros(coded.n_features), *np.zeros((2, coded.n_features), dtype=np.int64)
     for rows, codes in coded.parts():
         mine = codes[np.flatnonzero(selected[rows])]
-        chosen_sum += np.asarray(mine.sum(axis=0, dtype=np.float64)).ravel()
+        chosen_sum += feature_sums(mine)
         n_pool += np.bincount(codes.indices, minlength=coded.n_features)
         n_chosen += np.bincount(mine.indices, minlength=coded.n_features)
     chosen = chosen_sum / max(1, int(np.sum(selected)))
@@ -151,7 +151,7 @@ def edited(pool: Any, target: Any, factors: Mapping[int, float]) -> tuple[CodedP
         return out
 
     shards = [lambda load=load: scaled(load) for load in coded.shards]
-    mass = np.concatenate([np.asarray(load().sum(axis=1, dtype=np.float64)).ravel() for load in shards])
+    mass = np.concatenate([row_sums(load()) for load in shards])
     prototype = prototype_of(target, coded.n_features) * scale
     return replace(coded, rows=coded.rows.assign(mass=mass), total=coded.total * scale, shards=shards), prototype
 

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.stats import rankdata
 
-from analyses.data_selection.coded_pool import CodedPool, pool_of
+from analyses.data_selection.coded_pool import CodedPool, feature_sums, pool_of
 from analyses.data_selection.method_names import BOUNDED, DEFAULT_METHOD, SCORES
 from analyses.data_selection.random_targets import chance_similarity
 from interp.errors import InvalidInput
@@ -214,7 +214,7 @@ def prototype_of(target: Any, n_features: int) -> np.ndarray:
         found = target.astype(np.float64)
     else:
         codes = _codes(target, n_features)
-        found = np.asarray(codes.sum(axis=0, dtype=np.float64)).ravel() / codes.shape[0]
+        found = feature_sums(codes) / codes.shape[0]
     if found.shape != (n_features,):
         raise InvalidInput(f"the target has {len(found)} features and the pool {n_features}; code both the same way.")
     if not found.any():
