@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -37,8 +37,23 @@ def linear_norm(model: Model, layer: int, which: str = "ln1") -> LinearNorm | No
         which: "ln1", the norm before attention, or "ln2", that before the MLP.
     """
     norm = getattr(model.bridge.blocks[layer], which, None)
-    if norm is None:
-        return None
+    return None if norm is None else _asked(model, norm)
+
+
+def unembedding_directions(model: Model) -> Tensor:
+    """Return for each token the direction of the final residual stream that raises its logit above the mean of all.
+
+    [d_model, d_vocab]: W_U behind the final norm, its scale left open, less the mean over tokens.
+    """
+    W, final = model.bridge.W_U.detach().float(), getattr(model.bridge, "ln_final", None)
+    if final is not None:
+        norm = _asked(model, final)
+        W = W * norm.gain[:, None]
+        W = W - W.mean(dim=0, keepdim=True) if norm.centred else W
+    return W - W.mean(dim=1, keepdim=True)
+
+
+def _asked(model: Model, norm: Any) -> LinearNorm:
     with torch.no_grad():
         ones = torch.ones(model.d_model, device=model.device, dtype=model.dtype)
         turns = ones.clone()

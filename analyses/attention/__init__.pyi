@@ -1,6 +1,7 @@
 from .ablations import attribution_agreement as attribution_agreement
 from .attributions import Attributions as Attributions, direct_feature_attribution as direct_feature_attribution
 from .circuits import circuit_study as circuit_study
+from .copy_suppression import suppression_scores as suppression_scores
 from .decoder_share import decoder_head_share as decoder_head_share
 from .families import classify_feature_families as classify_feature_families
 from .family_rules import FamilyRule as FamilyRule

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from analyses.attention.copy_suppression import KEPT
 from analyses.attention.family_rules import FAMILIES
-from analyses.attention.heads import SCORES
 from analyses.attention.relatedness import MEASURES, VIEWS
 from analyses.attention.relations import BOS, RELATIONS
 from interp.plot import figure, paper_style
@@ -34,6 +34,7 @@ RELATION_COLOUR = {
 _MAPS = {
     "previous token": "previous token", "current token": "current token", "duplicate token": "duplicate token",
     "induction": "induction", "copying (top 5)": "copies (top 5)", "copy suppression (bottom 10)": "suppresses copies",
+    KEPT: "suppression on text (CSPA)",
 }  # fmt: skip
 
 
@@ -109,9 +110,9 @@ def profile_bars(profiles: pd.DataFrame) -> Figure:
 
 def head_maps(heads: pd.DataFrame, maps: pd.DataFrame | None) -> Figure:
     """Draw each score as a map of layer by head; a ring marks heads above every head of random weights."""
-    panels: dict[str, Any] = {_MAPS[name]: heads[heads["score"] == name] for name in SCORES if name in _MAPS}
+    panels: dict[str, Any] = {_MAPS[name]: heads[heads["score"] == name] for name in _MAPS}
     if maps is not None:
-        panels["successor, mean of classes"] = maps[maps["kind"] == "all classes"]
+        panels["successor (mean)"] = maps[maps["kind"] == "all classes"]
     panels = {title: table for title, table in panels.items() if len(table)}
     cols = 4
     fig = figure("double", 42 * -(-len(panels) // cols) + 6, rows=-(-len(panels) // cols), cols=cols)

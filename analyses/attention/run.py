@@ -11,6 +11,7 @@ import pandas as pd
 
 from analyses.attention.attributions import on_device
 from analyses.attention.circuits import circuit_study
+from analyses.attention.copy_suppression import suppression_scores
 from analyses.attention.families import families_of_layers, family_counts
 from analyses.attention.family_rules import ORDER, FamilyRule
 from analyses.attention.heads import head_scores
@@ -22,6 +23,7 @@ from analyses.attention.sae_fit import require_fit
 from analyses.attention.token_maps import ALL, token_map_scores, word_pairs
 from analyses.attention.token_rows import TokenRows, joined, random_repeats, token_rows
 from analyses.attention.view import example_latents, figures, headline, section
+from interp.errors import ModelMismatch
 from interp.provenance import provenance
 from interp.result import Result
 from interp.sites import Site
@@ -35,10 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["attention_study", "example_latents", "figures", "headline", "run", "section"]
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 VIEW = "analyses.attention.view:plot"
 TRAINED, RANDOM = "trained", "random weights"
 N_TEXTS, N_REPEATS, LENGTH = 220, 24, 64
+N_SUPPRESSION = 32  # texts on which every head is ablated
 N_NULL = 199  # random sets of latents
 CONTROL_SAE = "atlas-random/z.2"
 NOTES = (
@@ -113,7 +116,7 @@ def attention_study(
     rule = FamilyRule()
     options = {"seed": seed, "rule": rule, "n_positions": n_positions}
     units: dict[str, Callable[[], dict[str, pd.DataFrame]]] = {
-        "heads": lambda: {"heads": _heads(model, twin, seed)},
+        "heads": lambda: {"heads": _heads(model, twin, given, seed)},
         "profiles": lambda: {"profiles": relation_profile(model, given, seed=seed, twin=twin)},
     }
     if is_atlas(model):
@@ -184,9 +187,15 @@ def _tables(units: dict[str, Callable[[], dict[str, pd.DataFrame]]], store: Any,
     }  # fmt: skip
 
 
-def _heads(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:
+def _heads(model: Model, twin: Model | None, rows: TokenRows, seed: int) -> pd.DataFrame:
+    """Return the scores of heads on random tokens, and of copy suppression on the first texts where it can be had."""
     pairs = indirect_object_pairs(16, seed=seed) if is_atlas(model) else None
-    return head_scores(model, seed=seed, twin=twin, pairs=pairs, length=LENGTH, n_tokens=128)
+    scores = head_scores(model, seed=seed, twin=twin, pairs=pairs, length=LENGTH, n_tokens=128)
+    try:
+        suppression = suppression_scores(model, rows.part(slice(0, N_SUPPRESSION)), seed=seed, twin=twin)
+    except ModelMismatch:  # a norm after attention
+        return scores
+    return pd.concat([scores, suppression], ignore_index=True)
 
 
 def _maps(model: Model, twin: Model | None, seed: int) -> pd.DataFrame:

@@ -210,6 +210,10 @@ def methods(about: Mapping[str, Any]) -> list[str]:
         "part of direct feature attribution (Kissane et al. 2024), summed over heads.",
         "Head scores are on random tokens with random periods and offsets; each stands beside fresh tokens or even "
         "attention, the other heads of its layer, and the random-weights twin.",
+        "Copy suppression on text (McDougall et al. 2023): of what a head moves only what lowers the token that it was "
+        "moved from is kept, from the five tokens of the context that the residual stream before the layer predicts "
+        "most; the rest is the head's mean. Score: 1 - KL of this ablation / KL of the mean alone; null: the "
+        "unembeddings of other tokens.",
     ]
     if about["has_latents"]:
         rule = ", ".join(f"{name} {value:g}" for name, value in about["rule"].items())

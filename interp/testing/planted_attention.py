@@ -9,6 +9,7 @@ role. So every detector of heads and of latents can be asked a question whose an
     1.3 two roles: induction after three fifths of the words, the token before after the others
     1.4 successor (reads itself, writes the next word of its class)  1.5 even attention: the topic of the text
 
+`planted_suppressor` has heads of other roles in layer 1, the first of which takes back what is predicted.
 The SAE at z.1 has one latent a head and word, one a topic, some that are always on and some that never are.
 A head that finds nothing rests on BOS, whose value is 0.
 """
@@ -78,6 +79,33 @@ def planted_layer() -> PlantedAttention:
     return PlantedAttention(model, sae, heads, latents)
 
 
+@dataclass(frozen=True, eq=False)
+class PlantedSuppressor:
+    """A model that predicts each token again (head 0.1), and one head of which suppresses copies."""
+
+    model: Model
+    heads: pd.DataFrame
+    """layer, head, role, suppresses (whether it is a copy suppressor)."""
+
+    def rows(self, n: int, *, seed: int) -> np.ndarray:
+        """Return ids as `PlantedAttention.rows`."""
+        rng = np.random.default_rng(seed)
+        return np.stack([_topic_row(rng) if i % 2 else _repeat_row(rng) for i in range(n)])
+
+
+def planted_suppressor() -> PlantedSuppressor:
+    """Return a model whose head 1.0 attends to words that are predicted and lowers them.
+
+    Its other heads in layer 1: 1.1 raises what follows an earlier copy, 1.2 raises words that are predicted, 1.3 lowers
+    the next word of the class and not the word that it attends to, 1.4 raises the first word of the text, 1.5 does
+    nothing.
+    """
+    model = load_model(_module((_SAYS_AGAIN, _SUPPRESSES), ones=(2, 4)), bos="always", tokenizer=_tokenizer())
+    roles = ("copy suppression", "induction", "copying", "lowers the next word", "first content", "even")
+    rows = [(1, head, role, role == "copy suppression") for head, role in enumerate(roles)]
+    return PlantedSuppressor(model, pd.DataFrame(rows, columns=["layer", "head", "role", "suppresses"]))
+
+
 def topic_of(ids: np.ndarray) -> np.ndarray:
     """Return the topic of words by their ids; specials have -1."""
     return np.where(ids >= FIRST, (ids - FIRST) % N_TOPICS, -1)
@@ -97,7 +125,7 @@ def _repeat_row(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([[BOS], drawn[:1], np.resize(drawn[1:], N_CTX - 2)])
 
 
-def _module() -> Any:
+def _module(layers: Any = None, *, ones: tuple[int, int] = (2, 3)) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
@@ -113,9 +141,9 @@ def _module() -> Any:
         body: Any = module.transformer
         body.wte.weight[:, TOK : TOK + VOCAB] = torch.eye(VOCAB)
         body.wpe.weight[:, POS : POS + N_CTX] = torch.eye(N_CTX)
-        for layer, (block, ones) in enumerate(zip(body.h, (2, 3), strict=True)):
-            _open_norm(block.ln_1, ones)
-            for head, plan in enumerate(_LAYERS[layer]):
+        for layer, (block, n) in enumerate(zip(body.h, ones, strict=True)):
+            _open_norm(block.ln_1, n)
+            for head, plan in enumerate((layers or _LAYERS)[layer]):
                 _set_head(block.attn, head, plan)
         body.ln_f.weight.fill_(1.0)
         module.lm_head.weight[:, OUT : OUT + VOCAB] = torch.eye(VOCAB)
@@ -233,6 +261,26 @@ def _even() -> _Head:
     return _sink(_empty(), -_SHARP)
 
 
+def _of_predicted(write: torch.Tensor) -> _Head:
+    """Attend to words that are predicted, in the output part, at this point."""
+    head = _sink(_empty(), _SHARP / 2)
+    for word in _ALL:
+        head.query[OUT + word, word] = _SHARP
+        head.key[TOK + word, word] = 1.0
+    head.write = write
+    return head
+
+
+def _writing(head: _Head, write: torch.Tensor) -> _Head:
+    head.write = write
+    return head
+
+
+_SAYS_AGAIN = (_previous(), _current(_COPY), _sink(_empty(), _SHARP), _even(), _even(), _even())
+_SUPPRESSES = (
+    _of_predicted(-_COPY), _induction(), _of_predicted(_COPY), _writing(_successor(), -_successor().write),
+    _first_content(), _even(),
+)  # fmt: skip
 _LAYERS = (
     (_previous(), _current(), _sink(_empty(), _SHARP), _even(), _even(), _even()),
     (_induction(), _duplicate(), _first_content(), _two_roles(), _successor(), _even()),
