@@ -73,12 +73,27 @@ def normalised(model: Model, layer: int, x: Tensor, which: str = "ln1") -> tuple
     if norm is None:
         one = torch.ones(model.d_model, device=x.device)
         return LinearNorm(one, 0 * one, False), torch.ones(len(x), device=x.device)
+    return norm, _scale_at(norm, getattr(model.bridge.blocks[layer], which), x, f"{which} of layer {layer}", model)
+
+
+def final_scale(model: Model, x: Tensor) -> Tensor:
+    """Return the scale [pos] of the final norm at x [pos, d_model]; 1 where there is none.
+
+    Times x . `unembedding_directions` it gives logits less their mean.
+    """
+    final = getattr(model.bridge, "ln_final", None)
+    if final is None:
+        return torch.ones(len(x), device=x.device)
+    return _scale_at(_asked(model, final), final, x, "before the unembedding", model)
+
+
+def _scale_at(norm: LinearNorm, module: Any, x: Tensor, name: str, model: Model) -> Tensor:
     with torch.no_grad():
-        made = getattr(model.bridge.blocks[layer], which)(x[None].to(model.dtype))[0].float() - norm.shift
+        made = module(x[None].to(model.dtype))[0].float() - norm.shift
     raw = norm.apply(x.float(), torch.ones(len(x), device=x.device))
     scale = (made * raw).sum(dim=1) / raw.square().sum(dim=1).clamp_min(1e-30)
-    _require_close(raw * scale[:, None], made, f"the norm {which} of layer {layer} of {model.name}")
-    return norm, scale
+    _require_close(raw * scale[:, None], made, f"the norm {name} of {model.name}")
+    return scale
 
 
 def value_readers(model: Model, layer: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from analyses.attention.families import families_of_layers, family_counts
 from analyses.attention.family_rules import ORDER, FamilyRule
 from analyses.attention.heads import head_scores
 from analyses.attention.masses import latent_events
+from analyses.attention.prefixes import prefix_length_curve
 from analyses.attention.profiles import relation_profile
 from analyses.attention.prompt_pairs import indirect_object_pairs
 from analyses.attention.relatedness import relatedness_of_layers, relatedness_shares
@@ -41,6 +42,7 @@ CODE_VERSION = "3"
 VIEW = "analyses.attention.view:plot"
 TRAINED, RANDOM = "trained", "random weights"
 N_TEXTS, N_REPEATS, LENGTH = 220, 24, 64
+PREFIXES = (1, 2, 3, 5)
 N_SUPPRESSION = 32  # texts on which every head is ablated
 N_NULL = 199  # random sets of latents
 CONTROL_SAE = "atlas-random/z.2"
@@ -103,8 +105,8 @@ def attention_study(
 
     Returns:
         Result "attention": `.table` one row a latent (`classify_feature_families`), or without SAEs one row a score and
-        head; `.tables` heads, profiles and, where there is something to ask, maps, counts, random_latents, relatedness
-        (`head_latent_relatedness`), related_heads (shares of heads), circuit,
+        head; `.tables` heads, profiles, prefixes (`prefix_length_curve`) and, where there is something to ask, maps,
+        counts, random_latents, relatedness (`head_latent_relatedness`), related_heads (shares of heads), circuit,
         circuit_summary, circuit_latents and circuit_curve.
 
     Raises:
@@ -118,6 +120,7 @@ def attention_study(
     units: dict[str, Callable[[], dict[str, pd.DataFrame]]] = {
         "heads": lambda: {"heads": _heads(model, twin, given, seed)},
         "profiles": lambda: {"profiles": relation_profile(model, given, seed=seed, twin=twin)},
+        "prefixes": lambda: {"prefixes": prefix_length_curve(model, seed=seed, lengths=PREFIXES, n_rows=48)},
     }
     if is_atlas(model):
         units["maps"] = lambda: {"maps": _maps(model, twin, seed)}

@@ -193,6 +193,8 @@ def _listed(result: Result) -> dict[str, pd.DataFrame]:
         out["Likeness of the top latents of every head"] = result.tables["relatedness"]
     if "circuit_latents" in result.tables:
         out["Latents exchanged alone on the indirect object"] = result.tables["circuit_latents"]
+    prefixes = result.tables["prefixes"].sort_values(["value"], ascending=False, kind="stable")
+    out["How long a match a head needs, and what it says then"] = prefixes.reset_index(drop=True)
     if "maps" in result.tables:
         best = result.tables["maps"].sort_values(["kind", "rank"], kind="stable")
         out["Token maps: does a head turn a word into the next of its class?"] = best.reset_index(drop=True)
@@ -210,6 +212,8 @@ def methods(about: Mapping[str, Any]) -> list[str]:
         "part of direct feature attribution (Kissane et al. 2024), summed over heads.",
         "Head scores are on random tokens with random periods and offsets; each stands beside fresh tokens or even "
         "attention, the other heads of its layer, and the random-weights twin.",
+        "Prefixes: random tokens of which some are copied; attention from the end of the copy to what followed the "
+        "first, the same with the match cut to one token (cut_ratio), and what the head adds to that token's logit.",
         "Copy suppression on text (McDougall et al. 2023): of what a head moves only what lowers the token that it was "
         "moved from is kept, from the five tokens of the context that the residual stream before the layer predicts "
         "most; the rest is the head's mean. Score: 1 - KL of this ablation / KL of the mean alone; null: the "

@@ -41,6 +41,7 @@ VOCAB = FIRST + len(WORDS)
 D_HEAD = VOCAB + N_CTX
 D_MODEL = N_HEADS * D_HEAD
 TOK, POS, PREV, OUT = 0, VOCAB, VOCAB + N_CTX, 2 * VOCAB + N_CTX  # where each part of the residual stream begins
+BEFORE = 3 * VOCAB + N_CTX  # a buffer of the token two places back, in `planted_suppressor` alone
 _SHARP = 40.0  # a match beats the sink by half of this in nats
 _HEADS = ("induction", "duplicate", "first content", "induction and previous", "successor", "topic")
 _FAMILIES = ("induction", "duplicate", "long-range context", "mixed", "token/position")
@@ -97,11 +98,11 @@ def planted_suppressor() -> PlantedSuppressor:
     """Return a model whose head 1.0 attends to words that are predicted and lowers them.
 
     Its other heads in layer 1: 1.1 raises what follows an earlier copy, 1.2 raises words that are predicted, 1.3 lowers
-    the next word of the class and not the word that it attends to, 1.4 raises the first word of the text, 1.5 does
-    nothing.
+    the next word of the class and not the word that it attends to, 1.4 does as 1.1 where
+    the two last tokens stood before, 1.5 does nothing.
     """
-    model = load_model(_module((_SAYS_AGAIN, _SUPPRESSES), ones=(2, 4)), bos="always", tokenizer=_tokenizer())
-    roles = ("copy suppression", "induction", "copying", "lowers the next word", "first content", "even")
+    model = load_model(_module((_SAYS_AGAIN, _SUPPRESSES), ones=(2, 5)), bos="always", tokenizer=_tokenizer())
+    roles = ("copy suppression", "induction", "copying", "lowers the next word", "long-prefix induction", "even")
     rows = [(1, head, role, role == "copy suppression") for head, role in enumerate(roles)]
     return PlantedSuppressor(model, pd.DataFrame(rows, columns=["layer", "head", "role", "suppresses"]))
 
@@ -276,10 +277,28 @@ def _writing(head: _Head, write: torch.Tensor) -> _Head:
     return head
 
 
-_SAYS_AGAIN = (_previous(), _current(_COPY), _sink(_empty(), _SHARP), _even(), _even(), _even())
+def _long_prefix() -> _Head:
+    """Induction where two tokens match: one alone does not beat the sink."""
+    head = _sink(_empty(), 1.5 * _SHARP)
+    _match(head, PREV, _ALL)
+    for word in _ALL:
+        head.query[PREV + word, VOCAB + word] = _SHARP
+        head.key[BEFORE + word, VOCAB + word] = 1.0
+    head.write = _COPY
+    return head
+
+
+def _two_back() -> _Head:
+    head = _empty()
+    _look_back(head, 2, _SHARP)
+    head.write, head.into = _COPY.clone(), BEFORE
+    return head
+
+
+_SAYS_AGAIN = (_previous(), _current(_COPY), _sink(_empty(), _SHARP), _two_back(), _even(), _even())
 _SUPPRESSES = (
     _of_predicted(-_COPY), _induction(), _of_predicted(_COPY), _writing(_successor(), -_successor().write),
-    _first_content(), _even(),
+    _long_prefix(), _even(),
 )  # fmt: skip
 _LAYERS = (
     (_previous(), _current(), _sink(_empty(), _SHARP), _even(), _even(), _even()),
@@ -295,7 +314,7 @@ def _set_head(attn: Any, head: int, plan: _Head) -> None:
     key[:, at] = plan.key
     attn.c_attn.bias[at] = plan.constant * D_HEAD**0.5
     values = torch.eye(VOCAB)
-    if plan.into != PREV:  # the buffer of the first token holds BOS, so that every vector has three ones
+    if plan.into not in (PREV, BEFORE):  # the buffer of the first token holds BOS, so that every vector has three ones
         values[BOS] = 0.0
     value[TOK : TOK + VOCAB, head * D_HEAD : head * D_HEAD + VOCAB] = values
     attn.c_proj.weight[head * D_HEAD : head * D_HEAD + VOCAB, plan.into : plan.into + VOCAB] = plan.write

@@ -9,12 +9,16 @@ from analyses.attention import compare_to_reference, head_scores, prefix_length_
 from analyses.attention.copying import eigenvalue_scores
 from analyses.attention.heads import LOOKING, attention_at, place_masks
 from analyses.attention.ov import head_outputs, read_out, token_vectors, write_out
+from analyses.attention.prefixes import read_cells
 from analyses.attention.reading import read_attention
 from analyses.attention.reference import reference_heads
-from analyses.attention.token_rows import random_repeats
+from analyses.attention.token_rows import random_repeats, token_rows
 from interp.errors import InvalidInput, UnknownName
-from interp.testing import tiny_model
+from interp.linear_parts import final_scale, unembedding_directions
+from interp.sites import Site
+from interp.testing import planted_suppressor, tiny_model
 from interp.testing.tiny import _EXTRA
+from interp.upstream import read_upstream
 
 ROLE = {"previous token": (0, 0), "first token": (0, 2), "duplicate token": (1, 1), "induction": (1, 0)}
 
@@ -171,6 +175,52 @@ def test_a_head_of_short_prefixes_needs_one_token(planted):
     assert np.isnan(halves[(1, 1)])
     with pytest.raises(InvalidInput, match="prefixes"):
         prefix_length_curve(planted.model, seed=0, lengths=(0, 1))
+
+
+def test_long_prefixes_are_told_from_short_ones_by_length_and_by_cutting():
+    """Head 1.1 needs one token of the match, head 1.4 two; what they say is what they attend to."""
+    model = planted_suppressor().model
+    table = prefix_length_curve(model, seed=0, heads=[(1, 1), (1, 4), (1, 5)], lengths=(1, 2, 3), n_rows=16, n_boot=50)
+    short, long_, idle = (table.query("head == @h").set_index("prefix") for h in (1, 4, 5))
+    assert (short["value"] > 0.99).all()
+    assert long_["value"].round(2).tolist() == [0, 1, 1]
+    assert (short["n50"] == 1).all()
+    assert (long_["n50"] == 2).all()
+    assert (short.loc[2:, "cut_ratio"] > 0.99).all()
+    assert (long_.loc[2:, "cut_ratio"] < 0.01).all()
+    assert table.query("prefix == 1")[["cut", "cut_ratio", "cut_low"]].isna().all(axis=None)
+    assert (short["logit"] > 5).all()
+    np.testing.assert_allclose(long_.loc[2:, "logit"], short.loc[2:, "logit"], rtol=0.05)
+    assert abs(long_.loc[1, "logit"]) < 0.01
+    assert (table["logit_null"].abs() < 0.3).all()
+    assert (idle["logit"] == 0).all()
+    boxed = table.query("prefix > 1 and head != 5")
+    assert ((boxed["cut_low"] <= boxed["cut_ratio"]) & (boxed["cut_ratio"] <= boxed["cut_high"])).all()
+    assert ((boxed["logit_low"] <= boxed["logit"]) & (boxed["logit"] <= boxed["logit_high"])).all()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gptj", "gemma2"])
+def test_logits_of_heads_are_what_they_add(architecture):
+    model = tiny_model(architecture=architecture, seed=3)
+    rng = np.random.default_rng(0)
+    rows = token_rows(model, [np.concatenate([[0], rng.integers(2, 300, size=9)]) for _ in range(3)])
+    row, query, source, token = np.arange(3), np.array([5, 9, 7]), np.array([2, 3, 7]), np.array([11, 250, 40])
+    seen, said = read_cells(model, rows, query, source, token)
+    sites = [Site("resid_post", model.n_layers - 1), Site("z", 1), Site("pattern", 1)]
+    found = read_upstream(model, rows.ids, rows.mask, sites)
+    final, z, pattern = (found[site] for site in sites)
+    np.testing.assert_allclose(seen[:, 1, 2], pattern[row, 2, query, source], rtol=1e-5)
+    if architecture == "gemma2":  # a norm after attention
+        assert np.isnan(said).all()
+        return
+    x, U = final[row, query], unembedding_directions(model)
+    scale, logits = final_scale(model, x), read_out(model, x)
+    torch.testing.assert_close(
+        scale[:, None] * (x @ U), logits - logits.mean(dim=1, keepdim=True), rtol=1e-4, atol=1e-4
+    )
+    z = z.flatten(2)[row, query].unflatten(1, (model.n_heads, -1))[:, 2]
+    added = z @ model.bridge.blocks[1].attn.W_O.detach()[2]
+    np.testing.assert_allclose(said[:, 1, 2], scale * (added * U[:, token].T).sum(dim=1), rtol=1e-4, atol=1e-5)
 
 
 def test_known_heads_are_ranked(planted, scores):

@@ -74,7 +74,7 @@ def test_a_second_run_computes_nothing(planted, planted_rows, tmp_path, monkeypa
 
 def test_without_saes_there_are_heads_alone(tiny):
     found = study.attention_study(tiny, {}, seed=0)
-    assert set(found.tables) == {"heads", "profiles"}
+    assert set(found.tables) == {"heads", "profiles", "prefixes"}
     assert found.table.equals(found.tables["heads"])
     assert "Highest heads" in headline(found).text
     assert set(figures(found)) == {"profiles", "heads"}
