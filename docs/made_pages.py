@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from sphinx.application import Sphinx
 
@@ -84,7 +85,8 @@ def commands_page() -> str:
     """Return the reference of the command line from its own help; the examples stand in blocks."""
     from analyses.cli import app
 
-    page = app.generate_docs(output_format="markdown")
+    with patch("sys.argv", ["interp"]):  # usage lines say how the program was called, here by Sphinx
+        page = app.generate_docs(output_format="markdown")
     page = re.sub(r"## Table of Contents\n\n(?:\s*- .*\n)+\n", "", page)
     page = page.replace("# interp\n", "# Command line\n", 1).replace("```console", "```text")
     return re.sub(r"^Examples?:(?:\n((?:  .+\n)+)| (interp .+)\n)", _example, page, flags=re.MULTILINE)

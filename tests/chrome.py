@@ -78,7 +78,8 @@ class Chrome:
         self.events.clear()
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
         self.send("Emulation.setDeviceMetricsOverride", **size)
-        self.send("Page.navigate", url=page.resolve().as_uri() + query)
+        opened = self.send("Page.navigate", url=page.resolve().as_uri() + query)
+        assert "errorText" not in opened, f"{page}: {opened['errorText']}"
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._receive()
         self.run("new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))")

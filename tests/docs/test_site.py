@@ -128,6 +128,8 @@ def test_every_command_is_in_the_reference(site):
     for name in app:
         if not name.startswith("-"):
             assert f'id="interp-{name}"' in page, name
+    assert "interp run [OPTIONS]" in page
+    assert "sphinx [OPTIONS]" not in page
 
 
 def test_notebooks_are_shown_with_the_outputs_that_were_kept(site):
