@@ -237,13 +237,13 @@ def make_pages() -> None:
 def _plain_docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Make a docstring for people into one for Sphinx.
 
-    What is a formula or a name in plain words (|a|, W_, *) is taken as it stands, save in code and doctests; a
+    What is a formula or a name in plain words (|a|, W_, *, a@b) is taken as it stands, save in code and doctests; a
     paragraph of lines "name: what it is" is a list of attributes.
     """
     for i, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
             parts = re.split(r"(``.+?``|`[^`]+`)", line)
-            parts[::2] = [re.sub(r"(?<!\\)([*|])|(?<=\w)_(?!\w)", r"\\\g<0>", part) for part in parts[::2]]
+            parts[::2] = [re.sub(r"(?<!\\)([*|])|(?<=\w)(_(?!\w)|@)", r"\\\g<0>", part) for part in parts[::2]]
             lines[i] = "".join(parts)
     if what == "class":
         lines[:] = "\n\n".join(_attributes(paragraph) for paragraph in "\n".join(lines).split("\n\n")).split("\n")
