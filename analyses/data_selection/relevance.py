@@ -78,7 +78,7 @@ def score(
         raw = mona_scores(coded, prototype)
         low = high = np.divide(raw - base, null_sd, out=np.zeros(len(raw)), where=null_sd > 0)
     elif method == "adjusted":
-        raw, more = (mona_scores(coded, one) for one in (prototype, contrasted(prototype, other)))
+        raw, more = _similarities(coded, np.array([prototype, contrasted(prototype, other)])).T
         base, null_sd = level_by_length(more, coded.rows["n_tokens"].to_numpy())
         low = high = np.divide(more - base, null_sd, out=np.zeros(len(more)), where=null_sd > 0)
     elif method == "contrast":
@@ -115,7 +115,7 @@ def many_scores(coded: CodedPool, prototypes: np.ndarray, target: CodedPool, met
         return np.column_stack([_cosines(coded, one) for one in prototypes])
     if method in ("contrast", "adjusted"):
         prototypes = np.array([contrasted(one, coded.mean) for one in prototypes])
-    found = np.concatenate([generalized_jaccard(codes, prototypes) for _, codes in coded.parts()])
+    found = _similarities(coded, prototypes)
     if method == "background":
         return found - mona_scores(coded, coded.mean)[:, None]
     if method == "matched":
@@ -220,6 +220,11 @@ def prototype_of(target: Any, n_features: int) -> np.ndarray:
     if not found.any():
         raise InvalidInput("no feature is active in the target, so nothing is like it.")
     return found
+
+
+def _similarities(coded: CodedPool, prototypes: np.ndarray) -> np.ndarray:
+    """Return J of each row with each prototype, float64 [row, prototype], in one pass over the shards."""
+    return np.concatenate([generalized_jaccard(codes, prototypes) for _, codes in coded.parts()])
 
 
 def _n_tokens(target: Any) -> int:
