@@ -152,9 +152,9 @@ CASES = [
          least_rows=1),
     *(Case(f"score {method}", selection(method), ("raw",) if method == "matched" else ("score", "raw"), row="id",
            negative=False, constant="no evidence", least_rows=1)
-      for method in ("background", "matched", "mona", "cosine")),
+      for method in ("background", "matched", "mona", "contrast", "adjusted", "cosine")),
 ]  # fmt: skip
-TARGET = np.abs(np.random.default_rng(8).normal(size=(5, M))) * (np.random.default_rng(9).random((5, M)) < 0.6)
+TARGET = 3 * np.abs(np.random.default_rng(8).normal(size=(5, M))) * (np.random.default_rng(9).random((5, M)) < 0.6)
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 by_feature = pytest.mark.parametrize("case", [c for c in CASES if c.per], ids=lambda case: case.name)
 
