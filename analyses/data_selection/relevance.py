@@ -163,7 +163,7 @@ def contrasted(prototype: np.ndarray, other: np.ndarray) -> np.ndarray:
     """
     found = np.maximum(prototype - other, 0.0)
     if not found.any():
-        raise InvalidInput("no feature is stronger in the target than in what it is contrasted with; take method='mona'.")
+        raise InvalidInput("no feature is stronger in the target than in the pool; take method='mona' or 'cosine'.")
     return found
 
 
