@@ -126,7 +126,7 @@ def select(
     overlap_words
         Length of such a run.
     top
-        Latents kept of a sample; the pick is that of whole codes all the same.
+        Latents kept of a sample, under mona, background and contrast; the pick is that of whole codes all the same.
     random_control
         Also code the pool with an SAE of random directions (twice the time).
     causal_check
