@@ -28,7 +28,7 @@ from analyses.dashboards.compute import (
 )
 from analyses.dashboards.sources import Source, event_sources
 from analyses.dashboards.visible import token_texts
-from analyses.dashboards.writes import Neurons, RandomLogits, logit_weights, neurons_before, random_logits
+from analyses.dashboards.writes import Neurons, RandomLogits, in_residual, logit_weights, random_logits, related_neurons
 from interp.errors import InvalidInput
 from interp.provenance import provenance
 from interp.sae.density import DENSE
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from interp.models import Model
     from interp.sae import SAE
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 N_INTERVALS, PER_INTERVAL, N_TOP, N_NEAR, N_TOKENS, N_LOGITS = 10, 8, 8, 5, 6, 8
 _ROWS = 1024  # tokens that are encoded at once
 _AT_ONCE = 32  # latents whose logits are held at once
@@ -88,6 +88,8 @@ class DashboardData:
     random_logits: RandomLogits | None
     random_cosines: dict[str, float]
     """Median of the largest cosine of random directions: latents, neurons."""
+    neuron_weights: str
+    """"output" or "input": the weights of neurons that latents are compared with; "" without any."""
     notes: tuple[str, ...]
     provenance: dict[str, Any]
 
@@ -118,7 +120,7 @@ def dashboard_data(
     matrix = latent_matrix(model, sae, encoded, fit.site)
     text_index = np.repeat(np.arange(len(encoded)), encoded.lengths)
     written = fit.site_out or fit.site
-    neurons = neurons_before(model, written)
+    neurons = related_neurons(model, written, sae.W_dec.shape[1], seed=seed)
     found = _latents(model, sae, chosen, matrix, encoded, text_index, written, neurons, seed)
     notes = tuple(f"The SAE was used although it does not fit: {m}." for m in fit.mismatches)
     if head_share is not None:
@@ -137,6 +139,7 @@ def dashboard_data(
         about=_about(model, sae, fit.site, encoded, matrix, seed),
         random_logits=random_logits(model, written, sae.W_dec.shape[1], seed=seed),
         random_cosines=_random_cosines(sae, neurons),
+        neuron_weights=neurons.kind if neurons else "",
         notes=notes,
         provenance=_provenance(model, sae, chosen, encoded, fit.site, seed),
     )
@@ -201,7 +204,7 @@ def _latents(
     logits = _logit_panels(model, written, W[chosen])
     together = coactive(matrix, np.array(chosen), n, N_NEAR)
     near = nearest_rows(W[chosen], W, N_NEAR + 1, "latent", two_sided=False)
-    beside = _near_neurons(W[chosen], neurons)
+    beside = _near_neurons(in_residual(model, written, W[chosen]) if neurons else W[chosen], neurons)
     found = []
     for j, latent in enumerate(chosen):
         events = events_of(matrix, latent)
@@ -229,9 +232,8 @@ def _logit_panels(model: Model, site: str, directions: np.ndarray) -> list[Logit
 def _near_neurons(directions: np.ndarray, neurons: Neurons | None) -> list[pd.DataFrame | None]:
     if neurons is None:
         return [None] * len(directions)
-    names, weights = neurons
-    tables = nearest_rows(directions, weights, N_NEAR, "neuron", two_sided=True)
-    return [table.assign(neuron=[names[i] for i in table["neuron"]]) for table in tables]
+    tables = nearest_rows(directions, neurons.weights, N_NEAR, "neuron", two_sided=True)
+    return [table.assign(neuron=[neurons.names[i] for i in table["neuron"]]) for table in tables]
 
 
 def _n_ordinary(encoded: Encoded) -> int:
@@ -271,6 +273,4 @@ def _provenance(model: Model, sae: SAE, chosen: list[int], encoded: Encoded, sit
 def _random_cosines(sae: SAE, neurons: Neurons | None) -> dict[str, float]:
     n_latents, d = sae.W_dec.shape
     found = {"latents": random_largest_cosine(d, n_latents - 1, 0.5, two_sided=False)}
-    return found if neurons is None else found | {
-        "neurons": random_largest_cosine(d, len(neurons[0]), 0.5, two_sided=True)
-    }  # fmt: skip
+    return found if neurons is None else found | {"neurons": neurons.null}

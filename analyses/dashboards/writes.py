@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp.linear_parts import linear_norm, neuron_readers, unembedding_directions
 from interp.sites import Site
 
 if TYPE_CHECKING:
@@ -16,8 +17,18 @@ if TYPE_CHECKING:
 _RESIDUAL = ("embed", "resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 N_RANDOM = 200
 
-Neurons = tuple[list[str], np.ndarray]
-"""Names "layer.neuron" and output weights [n, d_model]."""
+
+class Neurons(NamedTuple):
+    """Neurons that write as latents write, or that read what they write."""
+
+    names: list[str]
+    """"layer.neuron"."""
+    weights: np.ndarray
+    """float32 [n, d_model]: output weights, or input weights behind the gain of the norm (gated: of the gate)."""
+    kind: str
+    """"output" or "input"."""
+    null: float
+    """Median, over random directions at the site, of the largest |cosine| to any of them."""
 
 
 class RandomLogits(NamedTuple):
@@ -53,13 +64,14 @@ def logit_weights(model: Model, site: str, directions: np.ndarray) -> np.ndarray
     """
     if not reaches_residual(site):
         return None
+    logits = (_in_residual(model, site, directions) @ unembedding_directions(model)).double().cpu().numpy()
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+def _in_residual(model: Model, site: str, directions: np.ndarray) -> Tensor:
     x = torch.as_tensor(directions, dtype=torch.float32, device=model.device)
     mapped = residual_map(model, site)
-    x = x if mapped is None else x @ mapped
-    gain, centred = _final_gain(model)
-    x = (x - x.mean(dim=1, keepdim=True) if centred else x) * gain
-    logits = (x @ model.bridge.W_U.detach().float()).double().cpu().numpy()
-    return logits - logits.mean(axis=1, keepdims=True)
+    return x if mapped is None else x @ mapped
 
 
 def random_logits(model: Model, site: str, d: int, *, seed: int) -> RandomLogits | None:
@@ -75,32 +87,55 @@ def random_logits(model: Model, site: str, d: int, *, seed: int) -> RandomLogits
     return RandomLogits(float(np.median(np.concatenate(most))), float(np.quantile(np.concatenate(most), 0.95)))
 
 
-def neurons_before(model: Model, site: str) -> Neurons | None:
-    """Return the neurons that write before or at a site.
+@torch.no_grad()
+def related_neurons(model: Model, site: str, d: int, *, seed: int) -> Neurons | None:
+    """Return the neurons beside which latents of width d that write at a site are shown.
 
-    None: the site does not hold the residual stream or what an MLP adds to it, or the weights have no common shape.
+    In the residual stream and after an MLP those that write before or at it, by their output weights; after attention
+    those that read it, of this layer (not where MLP and attention run side by side) and of later ones, by their input
+    weights. None: another site, or weights that have no common shape.
     """
     where = Site.parse(site)
-    if where.component not in ("resid_pre", "resid_mid", "resid_post", "mlp_out"):
+    if where.component in ("z", "attn_out") and where.layer is not None:
+        first = where.layer + (f"resid_mid.{where.layer}" not in model.shapes)
+        kind, layers, read = "input", list(range(first, model.n_layers)), _input_weights
+    elif where.component in ("resid_pre", "resid_mid", "resid_post", "mlp_out"):
+        last = model.n_layers if where.layer is None else where.layer + (where.component in ("resid_post", "mlp_out"))
+        layers = [int(where.layer or 0)] if where.component == "mlp_out" else list(range(last))
+        kind, read = "output", _output_weights
+    else:
         return None
-    last = model.n_layers if where.layer is None else where.layer + (where.component in ("resid_post", "mlp_out"))
-    layers = [where.layer] if where.component == "mlp_out" else range(last)
     try:
-        weights = [model.bridge.blocks[layer].mlp.W_out.detach().float().cpu().numpy() for layer in layers]
+        weights = [read(model, layer) for layer in layers]
     except AttributeError:  # a mixture of experts
         return None
     if not weights or any(W.ndim != 2 for W in weights):
         return None
     names = [f"{layer}.{i}" for layer, W in zip(layers, weights, strict=True) for i in range(len(W))]
-    return names, np.concatenate(weights)
+    together = np.concatenate(weights)
+    return Neurons(names, together, kind, _random_cosine(model, site, d, together, seed))
 
 
-def _final_gain(model: Model) -> tuple[Tensor, bool]:
-    """Return the gain [d_model] of the final norm and whether it subtracts the mean, found by asking it."""
-    norm = model.bridge.ln_final
-    ones = torch.ones(model.d_model, device=model.device, dtype=model.dtype)
-    turns = ones.clone()
-    turns[1::2] = -1.0  # mean 0 and mean square 1
-    flat, up, down = (norm(x[None, None])[0, 0].float() for x in (ones, turns, -turns))
-    shift, gain = (up + down) / 2, (up - down) / 2 * turns
-    return gain, bool((flat - shift).abs().max() < 0.01 * gain.abs().max())
+def _output_weights(model: Model, layer: int) -> np.ndarray:
+    return model.bridge.blocks[layer].mlp.W_out.detach().float().cpu().numpy()
+
+
+def _input_weights(model: Model, layer: int) -> np.ndarray:
+    W = neuron_readers(model, layer)[0][0]
+    norm = linear_norm(model, layer, "ln2" if hasattr(model.bridge.blocks[layer], "ln2") else "ln1")
+    if norm is not None:
+        W = W * norm.gain
+        W = W - W.mean(dim=1, keepdim=True) if norm.centred else W
+    return W.cpu().numpy()
+
+
+def _random_cosine(model: Model, site: str, d: int, weights: np.ndarray, seed: int) -> float:
+    x = in_residual(model, site, np.random.default_rng([seed, 8]).standard_normal((N_RANDOM, d)))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    unit = weights / np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), 1e-30)
+    return float(np.median(np.abs(x @ unit.T).max(axis=1)))
+
+
+def in_residual(model: Model, site: str, directions: np.ndarray) -> np.ndarray:
+    """Return what directions [n, d] at a site add to the residual stream, float32 [n, d_model]."""
+    return _in_residual(model, site, directions).cpu().numpy()

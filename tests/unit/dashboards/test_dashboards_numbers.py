@@ -15,14 +15,16 @@ from analyses.dashboards.compute import (
     coactive,
     intervals,
     logit_panel,
+    nearest_rows,
     random_largest_cosine,
     strongest,
     token_table,
 )
-from analyses.dashboards.writes import logit_weights, neurons_before, random_logits
+from analyses.dashboards.writes import in_residual, logit_weights, random_logits, related_neurons
 from interp.errors import InvalidInput, SaeMismatch
 from interp.sae import StandardSAE, topk_config
 from interp.stats.intervals import wilson_interval
+from interp.testing import tiny_model
 
 
 def ordinary(data):
@@ -195,12 +197,48 @@ def test_only_what_reaches_the_residual_stream_has_logits_and_neurons(tiny):
     assert logit_weights(tiny, "k.0", np.zeros((1, 16))) is None
     assert random_logits(tiny, "q.0", 16, seed=0) is None
     assert logit_weights(tiny, "mlp_post.0", np.ones((1, tiny.d_mlp))).shape == (1, tiny.d_vocab)
-    assert neurons_before(tiny, "z.0") is None
-    names, weights = neurons_before(tiny, "resid_post.1")
-    assert len(names) == len(weights) == 2 * tiny.d_mlp
-    assert names[-1] == f"1.{tiny.d_mlp - 1}"
-    assert len(neurons_before(tiny, "resid_mid.1")[0]) == tiny.d_mlp
-    assert neurons_before(tiny, "resid_pre.0") is None
+    assert related_neurons(tiny, "k.0", 16, seed=0) is None
+    whole = related_neurons(tiny, "resid_post.1", tiny.d_model, seed=0)
+    assert len(whole.names) == len(whole.weights) == 2 * tiny.d_mlp
+    assert whole.names[-1] == f"1.{tiny.d_mlp - 1}"
+    assert whole.kind == "output"
+    assert len(related_neurons(tiny, "resid_mid.1", tiny.d_model, seed=0).names) == tiny.d_mlp
+    assert related_neurons(tiny, "resid_pre.0", tiny.d_model, seed=0) is None
+
+
+@pytest.mark.parametrize(("architecture", "first"), [("llama", 0), ("gpt2", 0), ("gptj", 1)])
+def test_attention_latents_stand_beside_the_neurons_that_read_them(architecture, first):
+    """The gradient of a pre-activation is the input weights, and the norm's part; parallel blocks read later."""
+    model = tiny_model(architecture=architecture, seed=4)
+    width = model.n_heads * model.d_head
+    for site, d in (("z.0", width), ("attn_out.0", model.d_model)):
+        found = related_neurons(model, site, d, seed=0)
+        assert found.kind == "input"
+        assert found.names[0] == f"{first}.0"
+        assert len(found.names) == (2 - first) * model.d_mlp
+        assert 0.3 < found.null < 0.9
+    assert (related_neurons(model, "attn_out.1", model.d_model, seed=0) is None) == (architecture == "gptj")
+    mlp, x = model.bridge.blocks[1].mlp, torch.randn(1, model.d_model, generator=torch.Generator().manual_seed(0))
+    W = mlp.W_gate if getattr(mlp, "W_gate", None) is not None else mlp.W_in
+    norm = getattr(model.bridge.blocks[1], "ln2" if architecture != "gptj" else "ln1")
+    own = torch.as_tensor(found.weights[found.names.index("1.5")])
+    with torch.enable_grad():
+        x.requires_grad_()
+        gradient = torch.autograd.grad(norm(x[None])[0, 0] @ W[:, 5].detach(), x)[0][0].detach()
+    centred = x.detach()[0] - (x.detach().mean() if architecture in ("gpt2", "gptj") else 0)
+    # with the scale of the norm held; what it adds lies along x
+    A = torch.stack([own, centred], dim=1)
+    fit = torch.linalg.lstsq(A, gradient[:, None]).solution
+    torch.testing.assert_close((A @ fit)[:, 0], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_a_latent_written_for_a_neuron_is_shown_beside_it(tiny):
+    W_O = tiny.bridge.blocks[0].attn.W_O.detach().flatten(0, 1)
+    read = related_neurons(tiny, "z.0", len(W_O), seed=0)
+    z = np.linalg.lstsq(W_O.numpy().T, read.weights[read.names.index("1.7")], rcond=None)[0]
+    tables = nearest_rows(in_residual(tiny, "z.0", z[None]), read.weights, 3, "neuron", two_sided=True)
+    assert read.names[tables[0]["neuron"].iloc[0]] == "1.7"
+    assert tables[0]["cosine"].iloc[0] > 0.99 > read.null
 
 
 def test_random_directions_bound_a_random_latent_and_not_one_that_writes_a_token(tiny):
