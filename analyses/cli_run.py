@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from analyses.terminal import print_table, say
+
+if TYPE_CHECKING:
+    from analyses.job import RunConfig
 
 
 def run(
@@ -25,6 +28,7 @@ def run(
     survey: bool | None = None,
     seed: int | None = None,
     out: Path | None = None,
+    jobs: int | None = None,
     config: Path | None = None,
     write_config: Path | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
@@ -67,6 +71,9 @@ def run(
         Of every random choice; default 0.
     out
         Folder of the run; default runs/MODEL.
+    jobs
+        Analyses at a time, each in a process with a model of its own. Default for atlas: as many as cores and memory
+        allow; for another model 1. What is written is the same.
     config
         TOML file with any of these options by name; an option on the command line wins over it.
     write_config
@@ -95,7 +102,23 @@ def run(
         print_table(plan.shown(), f"dry run into {folder}")
         say(plan.text())
     if write_config is None and not dry_run:
-        print(run_job(chosen, folder).text())
+        print(run_job(chosen, folder, jobs=_jobs(jobs, chosen)).text())
+
+
+def _jobs(asked: int | None, config: RunConfig) -> int:
+    """Return how many analyses go side by side."""
+    from analyses.doctor import memory_here
+    from analyses.job import DEFAULT_SAE
+    from analyses.registry import find_analyses
+    from analyses.side_by_side import available_cpus, default_jobs
+    from interp.errors import InvalidInput
+    from interp.work import rank_and_world
+
+    if asked is not None and asked < 1:
+        raise InvalidInput(f"--jobs {asked}: expected 1 or more analyses at a time.")
+    if asked is not None or config.model.partition("@")[0] not in DEFAULT_SAE or rank_and_world()[1] > 1:
+        return asked or 1
+    return default_jobs(len(find_analyses(config.analyses)), cpus=available_cpus(), memory=memory_here())
 
 
 def alone(analysis: str) -> Callable[..., None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analyses.latent_pages import latent_links, write_latent_pages
 from analyses.registry import ANALYSES, Analysis, find_analyses
+from analyses.side_by_side import run_side_by_side
 from interp.errors import InvalidInput, SaeMismatch
 
 if TYPE_CHECKING:
@@ -157,8 +158,12 @@ class Finished:
         return "\n".join([*lines, f"report: {self.folder / 'report.html'} ({self.seconds:.0f} s)"])
 
 
-def run_job(config: RunConfig, folder: Path) -> Finished:
+def run_job(config: RunConfig, folder: Path, *, jobs: int = 1) -> Finished:
     """Run the analyses of `config` into `folder`, doing only what is not finished there.
+
+    Args:
+        jobs: analyses at a time, each in a process of its own with a model of its own; nothing of it shows in what is
+            written. Above 1 a script that calls this needs the usual `if __name__ == "__main__":`.
 
     Raises:
         InterpError: whatever the user can mend, by name.
@@ -169,9 +174,12 @@ def run_job(config: RunConfig, folder: Path) -> Finished:
 
     began = time.perf_counter()
     chosen = find_analyses(config.analyses)
+    apart = min(jobs, len(chosen)) > 1
+    if apart:
+        run_side_by_side(chosen, config, folder, jobs)
     with Store(folder) as store:
         job = Job(config, store)
-        results = {analysis.name: run_analysis(analysis, job) for analysis in chosen}
+        results = {a.name: _read_result(a, store) if apart else run_analysis(a, job) for a in chosen}
         store.put_json(_ABOUT, {"config": config.to_dict(), "analyses": list(results)})
         write_latent_pages(chosen, results, job, results_key(config.to_dict(), chosen, results))
         write_report(chosen, results, config.to_dict(), store)
@@ -181,7 +189,7 @@ def run_job(config: RunConfig, folder: Path) -> Finished:
 
 def run_analysis(analysis: Analysis, job: Job) -> Result:
     """Run one analysis, write its tables and figures, and return its result."""
-    with blas_threads(job.config.model):
+    with few_threads(job.config.model):
         result = analysis.load().run(job)
     key = tables_key(analysis.name, result)
     for name, table in {analysis.name: result.table, **result.tables}.items():
@@ -240,16 +248,27 @@ def _read_result(analysis: Analysis, store: Store) -> Result:
     return result
 
 
-def blas_threads(model: str) -> AbstractContextManager[Any]:
-    """Return a context in which numpy works on one thread if the model is the bundled one.
+@contextmanager
+def few_threads(model: str) -> Iterator[None]:
+    """Work on one thread if the model is the bundled one.
 
     Products of its few hundred columns are too small to share out: on two busy cores its geospatial study took five
-    times the CPU time with two threads that wait for each other. torch keeps its threads.
+    times the CPU time with two threads that wait for each other. And a sum in two halves has other last digits.
     """
+    if model.partition("@")[0] not in DEFAULT_SAE:
+        yield
+        return
+    import scipy.linalg  # noqa: F401 - what is loaded later is not limited, and scipy has a BLAS of its own
+    import torch
     from threadpoolctl import threadpool_limits
 
-    small = model.partition("@")[0] in DEFAULT_SAE
-    return threadpool_limits(1, user_api="blas") if small else nullcontext()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def tables_key(name: str, result: Result) -> Key:

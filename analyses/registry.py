@@ -22,11 +22,15 @@ from interp.errors import UnknownName, nearest
 
 @dataclass(frozen=True)
 class Analysis:
-    """An analysis: its name, the question it answers, and the module that holds it."""
+    """An analysis: its name, the question it answers, the module that holds it, and about how long it takes.
+
+    seconds: on the bundled model, one core; where several go side by side the longest begins.
+    """
 
     name: str
     question: str
     module: str
+    seconds: int = 0
 
     def load(self) -> ModuleType:
         """Import the module (which imports torch)."""
@@ -36,11 +40,11 @@ class Analysis:
 ANALYSES: dict[str, Analysis] = {
     a.name: a
     for a in (
-        Analysis("geospatial", "Is geography laid out in the features?", "analyses.geospatial.run"),
-        Analysis("decoding", "Can the position of a city be read out?", "analyses.geospatial.decode_job"),
-        Analysis("probing", "What can be read out of each layer?", "analyses.probing.study"),
-        Analysis("attention", "What do the attention layers move, and why?", "analyses.attention.run"),
-        Analysis("polysemanticity", "Does this unit mean one thing or several?", "analyses.polysemanticity.run"),
+        Analysis("geospatial", "Is geography laid out in the features?", "analyses.geospatial.run", 130),
+        Analysis("decoding", "Can the position of a city be read out?", "analyses.geospatial.decode_job", 20),
+        Analysis("probing", "What can be read out of each layer?", "analyses.probing.study", 60),
+        Analysis("attention", "What do the attention layers move, and why?", "analyses.attention.run", 60),
+        Analysis("polysemanticity", "Does this unit mean one thing or several?", "analyses.polysemanticity.run", 110),
     )
 }
 

@@ -68,7 +68,9 @@ def test_an_analysis_has_a_command_with_the_options_of_run(error_of, monkeypatch
     import analyses.job
 
     calls = []
-    monkeypatch.setattr(analyses.job, "run_job", lambda *args: calls.append(args) or type("R", (), {"text": str})())
+    monkeypatch.setattr(
+        analyses.job, "run_job", lambda *args, **_: calls.append(args) or type("R", (), {"text": str})()
+    )
     for argv in (["run", analysis], [name]):
         assert error_of(*argv, "--seed", "3", "--no-survey", "--out", str(tmp_path))[0] == 0
     assert calls[0] == calls[1]
@@ -137,11 +139,36 @@ def test_bad_places_exit_2_before_a_model_is_loaded(error_of, tmp_path, text, sa
     ],
 )
 def test_exit_codes(error_of, raised, code, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise raised
 
     monkeypatch.setattr("analyses.job.run_job", fail)
     assert error_of("run")[0] == code
+
+
+@pytest.mark.parametrize(
+    ("argv", "jobs"),
+    [
+        ([], 2),
+        (["geospatial"], 1),
+        (["--jobs", "4"], 4),
+        (["--model", "other"], 1),
+        (["--model", "other", "--jobs", "3"], 3),
+    ],
+)
+def test_how_many_analyses_go_side_by_side(error_of, monkeypatch, tmp_path, argv, jobs):
+    import analyses.job
+
+    asked = []
+    monkeypatch.setattr("analyses.side_by_side.available_cpus", lambda: 2)
+    monkeypatch.setattr("analyses.doctor.memory_here", lambda: 64e9)
+    monkeypatch.setattr(analyses.job, "run_job", lambda *_, jobs: asked.append(jobs) or type("R", (), {"text": str})())
+    assert error_of("run", *argv, "--out", str(tmp_path))[0] == 0
+    assert asked == [jobs]
+
+
+def test_no_analysis_at_a_time_is_refused(error_of):
+    assert error_of("run", "--jobs", "0") == (2, "error: --jobs 0: expected 1 or more analyses at a time.\n")
 
 
 def test_no_permission_is_one_line(error_of, tmp_path):

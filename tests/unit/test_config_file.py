@@ -29,7 +29,7 @@ def runs(monkeypatch):
 
     asked = []
     monkeypatch.setattr(
-        "analyses.job.run_job", lambda *given: asked.append(given) or SimpleNamespace(text=lambda: "done")
+        "analyses.job.run_job", lambda *given, **_: asked.append(given) or SimpleNamespace(text=lambda: "done")
     )
     return asked
 
