@@ -16,7 +16,7 @@ SCORES = {
 CODE_METHODS = {
     **SCORES,
     "causal": "J with the features alone whose ablation raises the loss of the target",
-    "each-target": "J with each target example, which pick in turn",
+    "each-target": "background with each target example, which pick in turn",
     "coverage": "greedy: what covers most of the target's features that are still missing",
 }
 """Methods that read the codes of the SAE."""
