@@ -116,6 +116,8 @@ def _run_one(rank: int, name: str, config: RunConfig, folder: Path, threads: int
     from interp.store import Store
 
     torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank % torch.cuda.device_count())
     with Store(folder, rank=rank) as store:
         run_analysis(find_analyses([name])[0], Job(config, store))
 

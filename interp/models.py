@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -306,14 +307,26 @@ def _checked(model: Model) -> Model:
     return model
 
 
+def default_device(environment: Mapping[str, str], n_gpus: int) -> str:
+    """Return where a model goes: under torchrun or srun the GPU of its local rank, else the current GPU, or the CPU.
+
+    >>> default_device({"LOCAL_RANK": "5"}, n_gpus=4)
+    'cuda:1'
+    """
+    if n_gpus == 0:
+        return "cpu"
+    local = environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", ""))
+    return f"cuda:{int(local) % n_gpus}" if local.isdecimal() else "cuda"
+
+
 def _placement(source: Source, device: Any, dtype: Any) -> tuple[torch.device, torch.dtype | None]:
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype, None)
     if dtype is not None and (not isinstance(dtype, torch.dtype) or not dtype.is_floating_point):
         raise InvalidInput("dtype is 'float32', 'float16', 'bfloat16' or 'float64' (or the torch dtype).")
     if source.module is None:
-        default = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(device if device is not None else default), dtype
+        where = default_device(os.environ, torch.cuda.device_count()) if device is None else device
+        return torch.device(where), dtype
     first = next(source.module.parameters())
     wanted = torch.device(device) if device is not None else first.device
     if wanted.type != first.device.type or (wanted.index or 0) != (first.device.index or 0):

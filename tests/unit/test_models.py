@@ -13,7 +13,7 @@ import torch
 from interp import models, sources
 from interp.atlas.eight_bit import encode
 from interp.errors import CorruptArtifact, InvalidInput, ModelMismatch, UnknownName, UnknownSite
-from interp.models import find_site, hook_name, load_model, points, width
+from interp.models import default_device, find_site, hook_name, load_model, points, width
 from interp.store import write_folder
 from interp.testing import tiny_model, tiny_module, tiny_tokenizer
 
@@ -137,6 +137,22 @@ def test_a_trainable_copy_has_the_same_logits_and_weights_of_its_own(architectur
     torch.optim.SGD(module.parameters(), lr=0.1).step()
     assert any(not torch.equal(p, before[name]) for name, p in module.named_parameters())
     assert all(torch.equal(t, before[name]) for name, t in model._tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("environment", "n_gpus", "device"),
+    [
+        ({}, 0, "cpu"),
+        ({"LOCAL_RANK": "3"}, 0, "cpu"),
+        ({}, 8, "cuda"),
+        ({"LOCAL_RANK": "3"}, 8, "cuda:3"),
+        ({"SLURM_LOCALID": "9", "SLURM_PROCID": "9"}, 8, "cuda:1"),
+        ({"SLURM_LOCALID": "5"}, 1, "cuda:0"),
+        ({"LOCAL_RANK": ""}, 2, "cuda"),
+    ],
+)
+def test_each_rank_of_a_machine_has_a_gpu_of_its_own(environment, n_gpus, device):
+    assert default_device(environment, n_gpus) == device
 
 
 def test_device_and_dtype_of_a_module_cannot_be_overridden():
