@@ -86,6 +86,7 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
             totals.setdefault(name, Counter()).update(found)
     damaged = totals.get("mutated", Counter()) + totals.get("manifest", Counter())
     killed, names = totals.get("killed", Counter()), totals.get("names", Counter())
+    pool = totals.get("pool_files", Counter())
     full, attacks = totals.get("full", Counter()), [c for c in cases if c["suite"] == "tests/attacks"]
     outcomes = {suite: Counter(c["outcome"] for c in cases if c["suite"] == suite) for suite in SUITES}
     return {
@@ -101,6 +102,10 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
         "disk_full_named": full["named"],
         "names_mutated": names["tried"],
         "names_silent": names["silent"],
+        "pool_files_mutated": pool["files"],
+        "pool_rows_read": pool["rows"],
+        "pool_rows_scored": pool["scored"],
+        "pool_rows_lost": pool["rows"] - pool["scored"] - pool["listed"],
         "attacks": len(attacks),
         "executions": totals.get("attack", Counter())["executed"],
         "tests": {suite: dict(found) for suite, found in outcomes.items()},

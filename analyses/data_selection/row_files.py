@@ -204,8 +204,11 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
                 for value in batch.to_pylist():
                     number += 1
                     yield Row(number, as_line(value), value)
+            stated = file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise CorruptArtifact(f"{path} cannot be read as parquet after row {number}: {error}") from error
+    if number != stated:  # a flipped bit of the footer, which no checksum covers
+        raise CorruptArtifact(f"{path} gave {number} rows, and its footer says {stated}; restore the file from a copy.")
 
 
 def arrow_rows(paths: list[Path]) -> Iterator[Row]:

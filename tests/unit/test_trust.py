@@ -30,6 +30,8 @@ def test_what_was_recorded_is_summed(trust):
     faults = case("a", mutated={"refused": 9, "unchanged": 1}) + case("b", mutated={"refused": 5, "silent": 2})
     faults += case("c", manifest={"refused": 3, "same": 4, "unnamed": 1})
     faults += case("d", killed={"kills": 150, "lost": 0, "torn": 0}) + case("e", killed={"kills": 50, "lost": 2})
+    faults += case("j", pool_files={"files": 10, "rows": 20, "scored": 15, "listed": 5, "refused": 3})
+    faults += case("k", pool_files={"files": 20, "rows": 50, "scored": 40, "listed": 8})
     faults += case("f", "<failure/>", full={"offsets": 50, "named": 49}) + case("g", "<skipped/>")
     attacks = case("h", attack={"executed": 0}) + case("i", attack={"executed": 1})
     found = trust.summary(
@@ -38,11 +40,12 @@ def test_what_was_recorded_is_summed(trust):
     )
     assert (found["artefacts_mutated"], found["reads_after_damage"], found["refused_by_name"]) == (17, 25, 17)
     assert found["silent_wrong_reads"] == 3
+    assert (found["pool_files_mutated"], found["pool_rows_scored"], found["pool_rows_lost"]) == (30, 55, 2)
     assert (found["kills"], found["lost_units"]) == (200, 2)
     assert (found["disk_full_offsets"], found["disk_full_named"]) == (50, 49)
     assert (found["attacks"], found["executions"]) == (2, 1)
     assert found["failed"] == ["tests/faults: f"]
-    assert found["tests"]["tests/faults"] == {"passed": 5, "failed": 1, "skipped": 1}
+    assert found["tests"]["tests/faults"] == {"passed": 7, "failed": 1, "skipped": 1}
 
 
 def test_every_count_is_read_by_a_test_and_every_suite_exists(trust):

@@ -2,16 +2,21 @@
 
 import gzip
 import json
-import os
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from mutated_files import ROWS, mutated_gzip, mutated_lines
 
 from analyses.data_selection import read_samples
 from interp.errors import CorruptArtifact, InvalidInput
 
+ROWS = [
+    {"messages": [{"role": "user", "content": "Where is Lyon?"}, {"role": "assistant", "content": "In France."}]},
+    {"conversations": [{"from": "human", "value": "Hei"}, {"from": "gpt", "value": "Hei, \u00e5!"}], "id": 7},
+    {"instruction": "Add.", "input": "1 2", "output": "3"},
+    {"prompt": "Say a.", "completion": "a"},
+    {"text": "Bergen lies by the sea."},
+]
 TURNS = [
     [("user", "Where is Lyon?"), ("assistant", "In France.")],
     [("user", "Hei"), ("assistant", "Hei, å!")],
@@ -155,29 +160,3 @@ def test_wrong_sources_say_what_is_there(tmp_path, lines):
     (tmp_path / "none.jsonl").write_text("{}\n")
     with pytest.raises(InvalidInput, match="no known schema: 1 rows"):
         read_samples(tmp_path / "none.jsonl").require_some()
-
-
-def check_mutations(folder, seeds):
-    for seed in seeds:
-        data, n_rows = mutated_lines(seed)
-        path = folder / "mutated.jsonl"
-        path.write_bytes(data)
-        samples = read_samples(path)
-        assert samples.n_rows == n_rows, seed
-        assert len(samples) + len(samples.listed) == samples.n_rows
-        lines = data.split(b"\n")
-        assert all(sample.raw == lines[sample.number - 1] for sample in samples), seed
-        assert set(samples.listed["number"]) | {s.number for s in samples} == {
-            i for i, line in enumerate(lines, 1) if line.removeprefix(b"\xef\xbb\xbf" if i == 1 else b"").strip()
-        }, seed
-        (folder / "mutated.jsonl.gz").write_bytes(mutated_gzip(seed))
-        damaged = read_samples(folder / "mutated.jsonl.gz")
-        assert len(damaged) <= 8
-        (folder / "mutated.csv").write_bytes(data)
-        table = read_samples(folder / "mutated.csv")
-        assert int(table.files["rows"].sum()) == table.n_rows
-
-
-def test_no_mutation_crashes_or_loses_a_row(tmp_path):
-    """INTERP_MUTATIONS=10000 tries as many damaged files, each as lines, as CSV and as gzip."""
-    check_mutations(tmp_path, range(int(os.environ.get("INTERP_MUTATIONS", "100"))))
