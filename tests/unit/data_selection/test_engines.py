@@ -114,7 +114,7 @@ def test_two_workers_of_ray_on_one_cpu_of_which_one_is_killed(folder, loaded, lo
         for part in ("codes", "rows", "listed", "sums"):
             name = next(name for name in whole.names() if name.startswith(f"{part}/000002"))
             begun.put(name, whole.get(name), key=whole.entry(name).key)
-    done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, timeout=150)
+    done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["workers"], told["killed"], told["in_the_middle"]) == (2, 1, True)
