@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analyses.polysemanticity import AuditConfig, audit_units, monosemanticity_score
+from analyses.polysemanticity.concepts import ReadView
 from analyses.polysemanticity.example_views import context_words, word_vectors
-from interp.testing import concept_units
+from interp.testing import PlantedUnits, concept_units
 from interp.testing.planted_units import REGIMES
 
 RESULTS = Path(__file__).parent / "results" / "polysemanticity.json"
@@ -62,22 +64,45 @@ def score_case(n: int, repeats: int, seed: int) -> dict[str, float]:
             "largest_difference": difference}  # fmt: skip
 
 
-def audit_case(strengths: Any, rates: Any, n_boot: int, seeds: int) -> dict[str, Any]:
-    """Time audits of planted units in two views, and count how many verdicts are right."""
+class Written:
+    """What was written to planted units, as a view: two parts share the words of every concept between them."""
+
+    def __init__(self, made: PlantedUnits) -> None:
+        self.made = made
+
+    def __len__(self) -> int:
+        return len(self.made.activations)
+
+    def read(self, examples: Any, rows: Any) -> ReadView:
+        rows = {unit: np.unique(found) for unit, found in rows.items()}
+        vectors = {unit: self.made.written(unit, found, by="word") for unit, found in rows.items()}
+        return ReadView(rows, vectors, pd.DataFrame({"unit": list(rows)}))
+
+
+def audit_case(strengths: Any, rates: Any, n_boot: int, seeds: int, *, upstream: bool) -> dict[str, Any]:
+    """Time audits of planted units in two views, or three, and count how many verdicts are right.
+
+    The third view splits every unit by what wrote it, one concept or several.
+    """
     seconds, right, false_alarms, n, n_one = 0.0, 0, 0, 0, 0
     for seed in range(seeds):
         made = concept_units(strengths=strengths, rates=rates, seed=seed)
         ids = made.ids.ravel()
         words = context_words(ids, made.text_index, window=15, both_sides=True)
-        views = {"token": ids, "context": word_vectors(words, seed=0)}
-        config = AuditConfig(n_boot=n_boot)
-        spent, result = cpu_seconds(audit_units, made.activations, views, text_index=made.text_index, config=config)
+        views: dict[str, Any] = {"token": ids, "context": word_vectors(words, seed=0)}
+        rule: dict[str, Any] = {}
+        if upstream:
+            rule = {"decisive": ("token", "context", "upstream"), "unifying": ("token", "context")}
+            views["upstream"] = Written(made)
+        options = {"text_index": made.text_index, "config": AuditConfig(n_boot=n_boot), **rule}
+        spent, result = cpu_seconds(audit_units, made.activations, views, **options)
         verdict, one = result.table["verdict"].to_numpy(), made.n_concepts == 1
         seconds, n, n_one = seconds + spent, n + len(verdict), n_one + int(one.sum())
         right += int(np.where(one, verdict == "monosemantic", verdict == "polysemantic").sum())
         false_alarms += int((verdict[one] == "polysemantic").sum())
-    return {"strengths": strengths, "rates": rates, "n_units": n, "accuracy": right / n, "n_one_concept": n_one,
-            "false_polysemantic": false_alarms, "n_boot": n_boot, "seconds_a_unit": seconds / n}  # fmt: skip
+    return {"strengths": strengths, "rates": rates, "upstream": upstream, "n_units": n, "accuracy": right / n,
+            "n_one_concept": n_one, "false_polysemantic": false_alarms, "n_boot": n_boot,
+            "seconds_a_unit": seconds / n}  # fmt: skip
 
 
 def main() -> None:
@@ -87,7 +112,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     score = score_case(N_EXAMPLES, options.repeats, 0)
-    audits = [audit_case(strengths, rates, 10, options.seeds) for strengths, rates in REGIMES]
+    audits = [
+        audit_case(*regime, 10, options.seeds, upstream=upstream) for upstream in (False, True) for regime in REGIMES
+    ]
     about = {"python": platform.python_version(), "machine": platform.machine(),
              "threads": os.environ.get("OMP_NUM_THREADS"), "numpy": version("numpy")}  # fmt: skip
     target = {"speedup": TARGET, "accuracy": 0.95, "false_polysemantic_share": 0.05}
