@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn import config_context
 from sklearn.tree import DecisionTreeClassifier
 
 from analyses.polysemanticity.sampling import checked_activations
@@ -99,7 +100,11 @@ def _scores(
 
 def _tree(z: np.ndarray, own: np.ndarray, train: np.ndarray, depth: int, seed: int) -> tuple[int, float]:
     """Return the latent at the root of a tree, and its balanced accuracy on the rows it was not fitted on."""
-    tree = DecisionTreeClassifier(max_depth=depth, class_weight="balanced", random_state=seed).fit(z[train], own[train])
-    said, truth = np.asarray(tree.predict(z[~train]), dtype=bool), own[~train]
+    X, y = np.ascontiguousarray(z[train]), own[train]
+    weight = len(y) / (2 * np.where(y, y.sum(), (~y).sum()))  # balanced classes
+    tree = DecisionTreeClassifier(max_depth=depth, random_state=seed)
+    with config_context(skip_parameter_validation=True):
+        tree.fit(X, y, sample_weight=weight, check_input=False)
+    said, truth = tree.predict(np.ascontiguousarray(z[~train]), check_input=False), own[~train]
     root = int(tree.tree_.feature[0])
     return max(root, 0), float((said[truth].mean() + (~said[~truth]).mean()) / 2)

@@ -200,10 +200,16 @@ class _Prepared:
 
 def _null_of(background: np.ndarray, n: int, config: AuditConfig) -> np.ndarray:
     """Return the mean likeness within random sets of n background tokens, [n_null]."""
-    rng = np.random.default_rng([config.seed, n])
-    size = min(n, len(background))
-    sets = [rng.choice(len(background), size=size, replace=False) for _ in range(config.n_null)]
-    return mean_likeness_within(background, np.array(sets)) if sets else np.empty(0)
+    if not config.n_null:
+        return np.empty(0)
+    return mean_likeness_within(background, _random_sets(len(background), n, config.n_null, config.seed))
+
+
+@lru_cache(maxsize=256)
+def _random_sets(n_background: int, n: int, n_null: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, n])
+    size = min(n, n_background)
+    return np.array([rng.choice(n_background, size=size, replace=False) for _ in range(n_null)])
 
 
 def _of_view(view: _Prepared, unit: int, at: np.ndarray, rng, config: AuditConfig, names) -> dict[str, object]:

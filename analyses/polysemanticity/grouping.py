@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
@@ -79,14 +80,16 @@ def mean_likeness_within(rows: np.ndarray, sets: np.ndarray) -> np.ndarray:
         sets: int [n_sets, size], rows of each set; of size 2 or more.
     """
     n_sets, size = sets.shape
-    chosen = rows[sets]
     if rows.ndim == 1:
+        chosen = rows[sets]
         found, code = np.unique(chosen, return_inverse=True)
         place = code.reshape(chosen.shape) + len(found) * np.arange(n_sets)[:, None]
         counts = np.bincount(place[chosen != NO_CLASS], minlength=n_sets * len(found)).reshape(n_sets, -1)
         pairs = (counts * (counts - 1)).sum(axis=1)
     else:
-        total, lengths = chosen.sum(axis=1, dtype=np.float64), np.einsum("nd,nd->n", rows, rows)
+        member = sparse.csr_array((np.ones(sets.size), sets.ravel(), np.arange(0, sets.size + 1, size)),
+                                  shape=(n_sets, len(rows)))  # fmt: skip
+        total, lengths = member @ rows, np.einsum("nd,nd->n", rows, rows)
         pairs = np.einsum("sd,sd->s", total, total) - lengths[sets].sum(axis=1)
     return pairs / (size * (size - 1))
 

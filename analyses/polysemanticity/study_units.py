@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from interp.sae import SAE
 
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 AUDITS = {f"{kind}-{which}": (kind, which) for kind in ("neurons", "heads", "latents") for which in (TRAINED, RANDOM)}
 GROUPS = {f"groups-{unit}": what for unit, what in AUDITS.items() if what[0] != "heads"}
 GROUP_TABLES = ("masks", "specificity", "exclusivity", "experts")
@@ -58,6 +58,7 @@ class Study:
     def __init__(self, model, sae, texts: Texts, labels, sources, twin, twin_sae, config: StudyConfig) -> None:
         self.model, self.sae, self.texts, self.labels, self.config = model, sae, list(texts), labels, config
         self.sources = sources
+        self.values: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self.given_twin, self.twin_sae = twin, twin_sae if twin_sae is not None else sae
 
     @cached_property
@@ -138,10 +139,12 @@ class Study:
         if kind != "heads":
             options |= {"n": c.n_units if which == TRAINED else c.n_controls, "upstream": not self.no_upstream[kind]}
         audits: dict[str, Callable[[], Result]] = {
-            "neurons": lambda: audit_neurons(model, self.read, **options),
+            "neurons": lambda: audit_neurons(model, self.read, read=partial(self._neurons_of, which), **options),
             "heads": lambda: audit_heads(model, self.read, **options),
             # the twin may be read by the SAE of the model itself
-            "latents": lambda: audit_latents(model, sae, self.read, allow_mismatch=which == RANDOM, **options),
+            "latents": lambda: audit_latents(
+                model, sae, self.read, allow_mismatch=which == RANDOM, read=partial(self._latents_of, which), **options
+            ),
         }
         result = audits[kind]()
         parts = result.tables.get("upstream", pd.DataFrame({"unit": np.array([], dtype=object)}))
@@ -168,22 +171,38 @@ class Study:
             ),
         )  # fmt: skip
 
+    def _activations(self, kind: str, which: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the units that are drawn, as (layer, number), their activations, and random directions; read once."""
+        if (kind, which) not in self.values:
+            c, (model, sae) = self.config, self._condition(which)
+            if kind == "latents":
+                pairs = drawn_units(None, 1, sae.config.d_sae, c.n_units, c.audit.seed)
+                own = read_latents(model, sae, self.read, pairs[:, 1])
+                self.values[kind, which] = pairs, own, own[:, :0]
+            else:
+                pairs = drawn_units(None, model.n_layers, model.d_mlp, c.n_units, c.audit.seed)
+                chosen = {int(layer): pairs[pairs[:, 0] == layer, 1] for layer in np.unique(pairs[:, 0])}
+                self.values[kind, which] = pairs, *read_neurons(model, self.read, chosen, seed=c.audit.seed)
+        return self.values[kind, which]
+
+    def _neurons_of(
+        self, which: str, model: Model, texts: Texts, chosen: Mapping[int, np.ndarray], *, seed: int
+    ) -> Any:
+        """Return as `read_neurons`; the directions only where all neurons that are drawn are asked for."""
+        pairs, own, random = self._activations("neurons", which)
+        asked = {(layer, int(i)) for layer, numbers in chosen.items() for i in numbers}
+        columns = [i for i, pair in enumerate(map(tuple, pairs.tolist())) if pair in asked]
+        return own[:, columns], random[:, columns]
+
+    def _latents_of(self, which: str, model: Model, sae: SAE, texts: Texts, latents: np.ndarray) -> np.ndarray:
+        pairs, own, _ = self._activations("latents", which)
+        return own[:, np.isin(pairs[:, 1], latents)]
+
     def _labels(self, kind: str, which: str) -> tuple[pd.DataFrame, ...]:
         """Return what labels say of the largest activation in each text of units drawn as for the audit."""
-        c = self.config
-        model, sae = self._condition(which)
-        if kind == "latents":
-            chosen = drawn_units(None, 1, sae.config.d_sae, c.n_units, c.audit.seed)[:, 1]
-            values = read_latents(model, sae, self.read, chosen)
-        else:
-            pairs = drawn_units(None, model.n_layers, model.d_mlp, c.n_units, c.audit.seed)
-            by_layer = {
-                int(layer): part[:, 1] for layer in np.unique(pairs[:, 0]) for part in [pairs[pairs[:, 0] == layer]]
-            }
-            values, _ = read_neurons(model, self.read, by_layer, seed=c.audit.seed)
-        best, _ = strongest_tokens(values, self.seen.text_index)
+        best, _ = strongest_tokens(self._activations(kind, which)[1], self.seen.text_index)
         sources = {name: list(labels)[: len(self.read)] for name, labels in self.sources.items()}
-        return (scores_of_labels(best, sources, seed=c.seed),)
+        return (scores_of_labels(best, sources, seed=self.config.seed),)
 
     def _groups(self, kind: str, which: str) -> tuple[pd.DataFrame, ...]:
         """Return masks, specificity, exclusivity and experts of the neurons, or latents, of a model."""

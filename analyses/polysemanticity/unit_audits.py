@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,7 @@ def audit_neurons(
     seen: TextTokens | None = None,
     upstream: bool = True,
     config: AuditConfig | None = None,
+    read: Callable[..., tuple[np.ndarray, np.ndarray]] = read_neurons,
 ) -> Result:
     """Return the verdicts on neurons, beside random directions of the same layers.
 
@@ -65,6 +66,7 @@ def audit_neurons(
         seen: the tokens and views of the texts, where they are known already (for a twin: those of the model itself).
         upstream: whether what wrote the unit is a view, too; see `UpstreamView`.
         config: see `AuditConfig`.
+        read: what reads activations, in the place of `read_neurons`, for those who have them.
 
     Returns:
         Result "polysemanticity.audit" as `audit_units`, with kind, layer and number of each unit, and columns of
@@ -79,7 +81,7 @@ def audit_neurons(
     seen = seen or read_text_tokens(model, texts, seed=config.seed)
     pairs = drawn_units(neurons, model.n_layers, model.d_mlp, n, config.seed)
     by_layer = {int(layer): pairs[pairs[:, 0] == layer, 1] for layer in np.unique(pairs[:, 0])}
-    own, random = read_neurons(model, texts, by_layer, seed=config.seed)
+    own, random = read(model, texts, by_layer, seed=config.seed)
     about = [(NEURON, layer, int(i)) for layer, chosen in by_layer.items() for i in chosen]
     writes = [(_numpy(model.bridge.blocks[layer].mlp.W_out), chosen) for layer, chosen in by_layer.items()]
     parts = [_of_weights(model, W, chosen) for W, chosen in writes]
@@ -122,6 +124,7 @@ def audit_latents(
     upstream: bool = True,
     config: AuditConfig | None = None,
     allow_mismatch: bool = False,
+    read: Callable[..., np.ndarray] = read_latents,
 ) -> Result:
     """Return the verdicts on latents of an SAE, beside random directions that are on as often.
 
@@ -138,7 +141,7 @@ def audit_latents(
     seen = seen or read_text_tokens(model, texts, seed=config.seed)
     given = None if latents is None else [(0, int(i)) for i in latents]
     chosen = drawn_units(given, 1, sae.config.d_sae, n, config.seed)[:, 1]
-    own = read_latents(model, sae, texts, chosen)
+    own = read(model, sae, texts, chosen)
     layer = int(site.partition(".")[2])
     about = [(LATENT, layer, int(i)) for i in chosen]
     weights = _of_weights(model, _numpy(sae.W_dec), chosen)

@@ -199,21 +199,26 @@ class _Mover:
     def __init__(self, v: torch.Tensor, gram: torch.Tensor, rotation: torch.Tensor | None) -> None:
         n_heads, d_head, _ = gram.shape
         values = v.float().reshape(len(v), -1, d_head)  # query heads share values in order
-        self.values, self.gram, self.rotation = (
-            values.repeat_interleave(n_heads // values.shape[1], dim=1),
-            gram,
-            rotation,
-        )
+        self.values = values.repeat_interleave(n_heads // values.shape[1], dim=1)
+        self.gram, self.rotation = gram, rotation
+        if rotation is None:
+            self.norms = self._lengths(self.values).T
+
+    def _lengths(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ||x W_O|| of x [n, head, d_head], [n, head]."""
+        turned = torch.bmm(x.transpose(0, 1), self.gram)
+        return (turned.transpose(0, 1) * x).sum(dim=2).clamp_min(0).sqrt()
 
     def __call__(self, weight: torch.Tensor, start: int) -> torch.Tensor:
         """Return ||weight v W_O||, [head, query, key], of the text whose values begin at `start`."""
-        values = self.values[start : start + weight.shape[-1]]
+        stop = start + weight.shape[-1]
         if self.rotation is None:
-            norms = torch.einsum("thd,hde,the->ht", values, self.gram, values).clamp_min(0).sqrt()
-            return weight * norms[:, None, :]
-        parts = torch.einsum("hqs,shd->qshd", weight, values).flatten(2) @ self.rotation
-        parts = parts.unflatten(2, self.gram.shape[:2])
-        return torch.einsum("qshd,hde,qshe->hqs", parts, self.gram, parts).clamp_min(0).sqrt()
+            return weight * self.norms[:, None, start:stop]
+        out, on = torch.zeros_like(weight), (weight > 0).any(dim=0)  # of the other pairs nothing is moved
+        given = weight[:, on].T[:, :, None] * self.values[start:stop][on.nonzero()[:, 1]]
+        parts = (given.flatten(1) @ self.rotation).unflatten(1, self.gram.shape[:2])
+        out[:, on] = self._lengths(parts).T
+        return out
 
 
 def _fill(
