@@ -185,7 +185,7 @@ def bos_policy(model_or_tokenizer: Any, bos: str | None) -> str:
     if policy is None:
         raise InvalidInput(
             "whether texts begin with BOS changes every activation, and neither the call nor the model card says: "
-            "give bos='always', 'never' or 'tokenizer', here or to load_model."
+            "give bos='always', 'never' or 'tokenizer', here or to load_model; on the command line --bos."
         )
     if policy not in POLICIES:
         raise InvalidInput(f"bos is one of {', '.join(map(repr, POLICIES))}, not {policy!r}.")

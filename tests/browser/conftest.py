@@ -1,4 +1,4 @@
-"""The pages that a user opens, made once and small: the report of a run, a dashboard, a selection."""
+"""The pages that a user opens, made once and small: the report of a run, a dashboard, a selection, a result."""
 
 from pathlib import Path
 
@@ -41,6 +41,22 @@ def selection(folder) -> Path:
     return folder / "picked" / "report.html"
 
 
-@pytest.fixture(scope="session", params=["report", "dashboard", "selection"])
+@pytest.fixture(scope="session")
+def result(folder) -> Path:
+    """What `Result.to_html` writes of a table with a hostile name in it."""
+    import numpy as np
+    import pandas as pd
+
+    from interp.result import Result
+
+    p = np.linspace(0.001, 0.9, 30)
+    names = ["<img src=http://example.invalid/x onerror=alert(1)>", *(f"latent {i}" for i in range(29))]
+    table = pd.DataFrame(
+        {"unit": names, "I": 1 - p, "p": p, "q": p, "n": 120, "n_perm": 999, "seed": 0, "status": "ok"}
+    )
+    return Result("geospatial.moran", table, notes=("made up",)).to_html(folder / "result.html")
+
+
+@pytest.fixture(scope="session", params=["report", "dashboard", "selection", "result"])
 def page(request) -> Path:
     return request.getfixturevalue(request.param)

@@ -1,5 +1,6 @@
 """What the pages show works as printed: each is run in a folder with the example files that How-to begins with."""
 
+import re
 import shlex
 import shutil
 import sys
@@ -85,6 +86,22 @@ def test_command_lines_of_a_page_are_those_of_the_program(line):
     assert not ignored
 
 
+def examples_of_the_help() -> list[str]:
+    sys.path.insert(0, str(DOCS))
+    try:
+        from made_pages import commands_page
+    finally:
+        sys.path.remove(str(DOCS))
+    blocks = re.findall(r"```sh\n(.*?)```", commands_page(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("line", examples_of_the_help())
+def test_examples_of_the_help_are_those_of_the_program(line):
+    test_command_lines_of_a_page_are_those_of_the_program(line)
+
+
 def test_there_are_pages_and_command_lines():
+    assert len(examples_of_the_help()) > 30
     assert len(PAGES) > 30
     assert len(LINES) > 30
