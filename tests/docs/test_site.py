@@ -1,6 +1,8 @@
 """The site builds without a warning and asks nobody for anything; its lists hold all that there is."""
 
 import ast
+import importlib
+import inspect
 import json
 import os
 import re
@@ -112,8 +114,6 @@ def test_every_public_name_is_in_the_reference(site):
         from made_pages import public_packages
     finally:
         sys.path.remove(str(DOCS))
-    import inspect
-
     for package in public_packages():
         page = (site / "reference" / "python" / f"{package.__name__}.html").read_text()
         for name in package.__all__:
@@ -197,8 +197,35 @@ def test_the_test_that_is_said_to_check_a_statistic_exists(page, test):
     assert not name or name in functions, f"{page} names {test}"
 
 
+IN_CODE = sorted(
+    {
+        name
+        for page in (DOCS / "statistics").glob("*.md")
+        for name in re.findall(r"{py:func}`([\w.]+)`", page.read_text())
+    }
+)
+
+
+def test_a_statistic_leads_to_its_functions(site):
+    pages = "".join(page.read_text() for page in (site / "statistics").glob("*.html"))
+    assert [name for name in IN_CODE if f'#{name}"' not in pages] == []
+    for name in IN_CODE:
+        package, _, function = name.rpartition(".")
+        assert function in importlib.import_module(package).__all__, name
+
+
+def test_every_kernel_is_defined_somewhere():
+    import interp.stats
+
+    kernels = {
+        f"interp.stats.{name}" for name in interp.stats.__all__ if inspect.isfunction(getattr(interp.stats, name))
+    }
+    assert kernels <= set(IN_CODE)
+
+
 def test_every_statistic_says_how_it_is_checked():
     for page in sorted((DOCS / "statistics").glob("*.md")):
         for part in page.read_text().split("\n## ")[1:] if page.name not in ("index.md", "calibration.md") else []:
-            assert "**Tests**: `tests/" in part, f"{page.name}: {part.splitlines()[0]}"
+            for word in ("**In code**: {py:func}`", "**Tests**: `tests/"):
+                assert word in part, f"{page.name}: {part.splitlines()[0]}"
     assert len(NAMED) > 120
