@@ -30,7 +30,7 @@ import torch
 
 from analyses.data_selection.coders import random_sae
 from analyses.data_selection.finetuning import Tuning
-from analyses.data_selection.method_names import CODE_METHODS, NAMES
+from analyses.data_selection.method_names import CODE_METHODS, CONTROLS, NAMES
 from analyses.data_selection.methods import StandardMethods
 from analyses.data_selection.worth import worth_of
 from analyses.data_selection.worth_runs import Runs, measure_runs
@@ -122,7 +122,7 @@ def summary(notes: Sequence[str], contrasts: pd.DataFrame) -> list[str]:
     """Return the outcome in sentences, the lost comparisons among them."""
     codes = (*CODE_METHODS, VARIANT)
     asked = {
-        "mona": [name for name in NAMES if name not in CODE_METHODS],
+        "mona": ["adjusted", "random-sae", *(name for name in NAMES if name not in (*CODE_METHODS, *CONTROLS))],
         "random-sae": [name for name in codes if name != VARIANT],
         VARIANT: ["mona", RANDOM_VARIANT, DENSE_VARIANT, "gradient", "bm25"],
     }
@@ -154,12 +154,20 @@ def write(out: Path, parts: list[dict[str, Runs]], done: dict[str, Any]) -> None
     record = {**done, "summary": summary(result.notes, result.tables["contrasts"])}
     record |= {name: _records(table) for name, table in tables.items()}
     record["decile_means"] = _records(decile_means(result.tables.get("decile_runs")))
-    groups: Any = result.tables["runs"].groupby(["method", "task", "seed", "measure"], sort=False)
-    record["runs"] = _records(groups["value"].mean().reset_index())
+    record["runs"] = losses_by_seed(result.tables["runs"])
     record["development"] = {name: _records(table) for name, table in
                              (("verdicts", developed.table), ("picks", developed.tables["picks"]))}  # fmt: skip
     atomic_write_bytes(out, (json.dumps(record, indent=1) + "\n").encode())
     print("\n".join(record["summary"]), flush=True)
+
+
+def losses_by_seed(runs: pd.DataFrame) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return method -> measure -> task -> the value of each seed, draws averaged."""
+    out: dict[str, dict[str, dict[str, list[float]]]] = {}
+    groups: Any = runs.groupby(["method", "measure", "task", "seed"], sort=False)
+    for (method, measure, task, _), value in groups["value"].mean().items():
+        out.setdefault(method, {}).setdefault(measure, {}).setdefault(task, []).append(round(float(value), 5))
+    return out
 
 
 def decile_means(deciles: pd.DataFrame | None) -> pd.DataFrame:

@@ -91,35 +91,49 @@ def scale_lines(scale: dict[str, Any]) -> list[str]:
 
 
 _METHODS = (
-    ("oracle", "oracle: the right skill, right answers"),
-    ("gradient cosine", "cosine of gradients"),
+    ("oracle", "the right samples (oracle)"),
+    ("gradient", "cosine of gradients"),
+    ("variant", "the variant of MoNA chosen on three other skills"),
+    ("variant-no-sae", "its rival without an SAE, chosen alike"),
+    ("variant-random-sae", "that variant with a random SAE"),
+    ("adjusted", "`adjusted`, the default: contrast to the pool among equal lengths"),
     ("mona", "MoNA: Jaccard of mean SAE latents, as published"),
-    ("mona background off", "MoNA less the likeness to the pool"),
-    ("mona random targets off", "MoNA against random targets of equal length"),
-    ("random sae", "MoNA with a random SAE"),
-    ("residual cosine", "mean residual, cosine"),
+    ("background", "MoNA less the likeness to the pool"),
+    ("matched", "MoNA against random targets of equal length"),
+    ("each-target", "MoNA less the likeness to the pool, examples in turn"),
+    ("causal", "MoNA with the latents alone that the task needs"),
+    ("random-sae", "MoNA with a random SAE"),
+    ("residual-centred", "mean residual, centred cosine"),
     ("rds+", "RDS+"),
+    ("transport", "optimal transport with a density penalty"),
+    ("neurons", "MLP neurons instead of latents"),
     ("bm25", "BM25"),
     ("tf-idf", "TF-IDF"),
     ("dsir", "DSIR"),
-    ("shuffled prototype", "a shuffled target"),
+    ("coverage", "greedy coverage of the target's latents"),
+    ("shuffled-target", "a shuffled target"),
+    ("length-matched", "random, as long as the target"),
     ("longest", "the longest"),
     ("untouched model", "no tuning"),
 )
 _TUNED, _RELEVANT = "loss, other templates", "share_relevant"
 
 
-def worth_lines(worth: dict[str, Any]) -> list[str]:
-    """Return whether selection was worth it, a row a method, and what the trained SAE adds to a random one."""
+def worth_lines(worth: dict[str, Any], variants: dict[str, Any]) -> list[str]:
+    """Return whether selection was worth it, a row a method, and what the SAE and the variant add."""
     tuned = {row["method"]: row for row in worth["verdicts"] if row["measure"] == _TUNED}
     picked = {(row["method"], row["measure"]): row["value"] for row in worth["picks"]}
-    setting = worth["settings"]
+    setting, chosen = worth["settings"], worth["settings"]["variant"]["sae"]
+    tried = [row for row in variants["variants"] if not row["score"].startswith("residual")]
     lines = [
         f"{len(setting['skills'])} skills ({', '.join(setting['skills'])}), {len(setting['seeds'])} seeds, "
-        f"{setting['budget']} of the pool; `{setting['trainee']}` tuned on {setting['tokens']:,} tokens of each pick.",
+        f"{setting['budget']} of the pool; `{setting['trainee']}` tuned on {setting['tokens']:,} tokens of each pick, "
+        f"at the rate that was best on three other skills. The variant is the best of {len(tried)} on three more "
+        f"({', '.join(variants['skills'])}; {variants['seeds']} seeds): tokens pooled: {chosen['tokens']}, SAE of "
+        f"`{chosen['site']}`, score `{chosen['score']}`.",
         "",
-        "| picked by | right skill | Spearman with length | held-out loss in other templates, less that of random "
-        "picks | q | verdict |",
+        "| picked by | right skill and answer | Spearman with length | held-out loss in other templates, less that of "
+        "random picks | q | verdict |",
         "|---|---|---|---|---|---|",
     ]
     for method, words in _METHODS:
@@ -129,8 +143,18 @@ def worth_lines(worth: dict[str, Any]) -> list[str]:
         relevant, rho = ("" if value is None else f"{value:.2f}" for value in known)
         change = f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
         lines.append(f"| {words} | {relevant} | {rho} | {change} | {q} | {row['verdict']} |")
-    against = next(line for line in worth["summary"] if line.startswith(f"{_TUNED}: better than random sae"))
-    return [*lines, "", f"Trained SAE beside a random one: {against.partition(': ')[2]}"]
+    return [*lines, "", *_beside(worth["summary"])]
+
+
+def _beside(summary: list[str]) -> list[str]:
+    """Return what is better than MoNA, a random SAE and the variant, by the loss and by the share that is right."""
+    out = []
+    for measure, words in ((_TUNED, "By that loss"), ("relevant", "By the share that is right")):
+        for reference in ("mona", "random-sae", "variant"):
+            start = f"{measure}: better than {reference}: "
+            found = next(line for line in summary if line.startswith(start)).removeprefix(start)
+            out.append(f"- {words}, beside `{reference}`: better: {found}")
+    return out
 
 
 def trust_lines(trust: dict[str, Any]) -> list[str]:
@@ -201,7 +225,7 @@ def front_page() -> dict[str, list[str]]:
     numbers += scale_lines(read("moran.json"))
     return {
         "numbers": numbers,
-        "selection": worth_lines(read("selection_worth.json")),
+        "selection": worth_lines(read("selection_worth.json"), read("selection_variants.json")),
         "trust": trust_lines(read("trust.json")),
         "atlas": knowledge_table(card()),
     }
