@@ -83,7 +83,7 @@ def _cities() -> Any:
     """Return 12 cities of each of 10 countries, so that each can be held out and told from the rest."""
     from interp.atlas import facts
 
-    cities = facts().cities
+    cities: Any = facts().cities
     cities = cities[cities["seen"]]
     largest = cities["country"].value_counts().index[:10]
     return cities[cities["country"].isin(largest)].groupby("country").head(12)
