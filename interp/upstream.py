@@ -1,4 +1,4 @@
-"""Which earlier parts of a model wrote what a unit reads: the embedding, heads by where they look, and neurons.
+"""Which earlier parts wrote what a unit reads: the embedding, heads by where they look, neurons, or SAE latents.
 
 A place in the residual stream is a sum of what was added to it before. A unit that reads it with a vector r gets
 part . r of each part, and these sum to all that it gets. Attention is split by head and by where the head looked from
@@ -9,6 +9,7 @@ References: Elhage et al. (2021), direct paths; Dreyer et al. (2024, PURE), unit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from interp.errors import InvalidInput, ModelMismatch
+from interp.errors import InvalidInput, ModelMismatch, SaeMismatch
 from interp.linear_parts import neuron_output_map, output_map
 from interp.models import find_site
 from interp.reading import read_sites
@@ -25,9 +26,13 @@ from interp.sites import Site
 
 if TYPE_CHECKING:
     from interp.models import Model
+    from interp.sae import SAE
 
 PLACES = ("itself", "first", "previous", "earlier")
 EMBEDDING, HEAD, NEURON, ATTENTION, MLP, BIAS = "embedding", "head", "neuron", "attention", "MLP", "bias"
+LATENTS = {"attn_out": "attention latent", "mlp_out": "MLP latent"}
+_ERRORS = {"attn_out": "error of attention SAE", "mlp_out": "error of MLP SAE"}
+_LETTERS = {HEAD: "H", NEURON: "N", LATENTS["attn_out"]: "A", LATENTS["mlp_out"]: "M"}
 _READ = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z")
 
 
@@ -50,14 +55,18 @@ class Upstream:
         site: where the unit reads: resid_pre, resid_mid, resid_post (all that was added before), attn_out, mlp_out
             (that layer alone) or z (its heads, before W_O).
 
+        saes: of earlier z, attn_out or mlp_out: what was added there is told by their latents and an error instead.
+
     Attention or an MLP that is followed by a norm is one undivided part of its layer.
 
     Raises:
-        InvalidInput: another site. UnknownSite: the model does not have it.
+        InvalidInput: another site. UnknownSite: the model does not have it. SaeMismatch: an SAE of another place, or
+            one that normalises tokens.
     """
 
-    def __init__(self, model: Model, site: str | Site) -> None:
+    def __init__(self, model: Model, site: str | Site, *, saes: Sequence[SAE] = ()) -> None:
         self.model, self.site = model, find_site(model, site)
+        self.saes = {_written_by(sae): sae for sae in saes}
         if self.site.component not in _READ or self.site.head is not None or self.site.layer is None:
             raise InvalidInput(f"what was written at {self.site} is not told by parts; it is at {', '.join(_READ)}.")
         self.maps: dict[Site, tuple[Tensor, Tensor] | None] = {}
@@ -75,7 +84,12 @@ class Upstream:
     def sites(self) -> list[Site]:
         """Return the sites that have to be read."""
         more = {"attn_out": ("pattern", "v", "z"), "mlp_out": ("mlp_post",)}
-        found = [Site(name, s.layer) for s in self._added for name in (s.component, *more[s.component])]
+        read = {site: Site.parse(str(sae.config.site)) for site, sae in self.saes.items()}
+        found = [
+            Site(name, s.layer)
+            for s in self._added
+            for name in (s.component, *more[s.component], *([read[s].component] if s in read else []))
+        ]
         start = [Site("resid_pre", 0)] if self.site.component.startswith("resid") else []
         return list(dict.fromkeys([*start, *found, self.site]))
 
@@ -95,6 +109,9 @@ class Upstream:
                 found.append(_whole(ATTENTION if is_head else MLP, int(site.layer or 0), at[site][row, pos]))
                 continue
             bias = bias + mapped[1]
+            if site in self.saes and self.site.component not in ("z", site.component):
+                found += _latents(at, self.saes[site], site, row, pos, mapped)
+                continue
             split = _heads if is_head else _neurons
             found.append(split(at, int(site.layer or 0), row, pos, mapped[0]))
         return [*found, _whole(BIAS, -1, bias.expand(len(row), -1))]
@@ -158,9 +175,32 @@ def part_table(blocks: list[Block]) -> pd.DataFrame:
 def _name(kind: str, layer: int, number: int, place: str) -> str:
     if kind in (EMBEDDING, BIAS):
         return kind
-    if kind in (ATTENTION, MLP):
+    if kind in (ATTENTION, MLP, *_ERRORS.values()):
         return f"{kind} {layer}"
-    return f"L{layer}{kind[0].upper()}{number}" + (f" {place}" if place else "")
+    return f"L{layer}{_LETTERS[kind]}{number}" + (f" {place}" if place else "")
+
+
+def _written_by(sae: SAE) -> Site:
+    """Return what an SAE tells apart, attn_out or mlp_out of a layer. Raises SaeMismatch."""
+    site = Site.parse(str(sae.config.site))
+    if site.component not in ("z", "attn_out", "mlp_out") or site.head is not None or sae.config.is_transcoder:
+        raise SaeMismatch(f"what was added is told by SAEs of z, attn_out or mlp_out; this one reads {site}.")
+    if sae.config.normalize_activations != "none":
+        raise SaeMismatch("an SAE that normalises each token has no latents that write one vector each.")
+    return Site("attn_out" if site.component == "z" else site.component, site.layer)
+
+
+def _latents(
+    at: dict[Site, Tensor], sae: SAE, site: Site, row: Tensor, pos: Tensor, mapped: tuple[Tensor, Tensor]
+) -> list[Block]:
+    """Return the latents that wrote at a site, and what they leave: the error, with the bias of the decoder."""
+    read, layer = Site.parse(str(sae.config.site)), int(site.layer or 0)
+    x = at[read].flatten(2)[row, pos]
+    M = mapped[0] if read.component == "z" else torch.eye(x.shape[1], device=x.device)
+    active, W = sae.encode(x), sae.W_dec.detach()
+    rest = at[site][row, pos] - mapped[1] - active @ W @ M
+    kind, error = LATENTS[site.component], _ERRORS[site.component]
+    return [Block(kind, layer, active[:, :, None, None], (W @ M)[:, None]), _whole(error, layer, rest)]
 
 
 def _whole(kind: str, layer: int, vector: Tensor) -> Block:

@@ -54,6 +54,7 @@ def audit_neurons(
     n_directions: int = 100,
     seen: TextTokens | None = None,
     upstream: bool = True,
+    upstream_saes: Sequence[SAE] = (),
     config: AuditConfig | None = None,
     read: Callable[..., tuple[np.ndarray, np.ndarray]] = read_neurons,
 ) -> Result:
@@ -65,6 +66,7 @@ def audit_neurons(
         n_directions: random directions in the space of the same layers' neurons, spread over layers as the neurons.
         seen: the tokens and views of the texts, where they are known already (for a twin: those of the model itself).
         upstream: whether what wrote the unit is a view, too; see `UpstreamView`.
+        upstream_saes: SAEs of earlier z, attn_out or mlp_out, by whose latents this is told.
         config: see `AuditConfig`.
         read: what reads activations, in the place of `read_neurons`, for those who have them.
 
@@ -89,13 +91,14 @@ def audit_neurons(
     theirs = [(DIRECTION, layer, i) for layer, chosen in by_layer.items() for i in range(len(chosen))]
     kept = np.linspace(0, len(theirs) - 1, min(n_directions, len(theirs))).astype(np.int64)
     about += [theirs[i] for i in kept]
-    late = _neuron_view(model, texts, by_layer, kept, config.seed) if upstream else None
+    late = _neuron_view(model, texts, by_layer, kept, upstream_saes, config.seed) if upstream else None
     return _audited(np.concatenate([own, random[:, kept]], axis=1), seen, about, config, weights, late=late)
 
 
 def _neuron_view(
-    model: Model, texts: Sequence[str], by_layer: Mapping[int, np.ndarray], kept: np.ndarray, seed: int
-) -> UpstreamView:
+    model: Model, texts: Sequence[str], by_layer: Mapping[int, np.ndarray], kept: np.ndarray,
+    saes: Sequence[SAE], seed: int,
+) -> UpstreamView:  # fmt: skip
     """Return what wrote the neurons, then the random directions that are kept."""
     counts = [len(chosen) for chosen in by_layer.values()]
     ends = np.cumsum(counts)
@@ -109,7 +112,7 @@ def _neuron_view(
         if len(here):
             own = directions[layer][:, kept[here] - (end - len(by_layer[layer]))]
             readers.append((ends[-1] + here, NeuronReaders(model, layer, directions=own)))
-    return UpstreamView(model, texts, readers)
+    return UpstreamView(model, texts, readers, saes=saes)
 
 
 def audit_latents(
@@ -122,6 +125,7 @@ def audit_latents(
     n_directions: int = 100,
     seen: TextTokens | None = None,
     upstream: bool = True,
+    upstream_saes: Sequence[SAE] = (),
     config: AuditConfig | None = None,
     allow_mismatch: bool = False,
     read: Callable[..., np.ndarray] = read_latents,
@@ -155,7 +159,7 @@ def audit_latents(
         if upstream:
             last = np.arange(random.shape[1])
             readers.append((len(chosen) + last, LatentReaders(other, last, model.device)))
-    late = UpstreamView(model, texts, readers) if upstream else None
+    late = UpstreamView(model, texts, readers, saes=upstream_saes) if upstream else None
     return _audited(own, seen, about, config, weights, late=late)
 
 

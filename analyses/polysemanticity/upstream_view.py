@@ -26,6 +26,7 @@ from interp.upstream import Upstream, contributions, part_table, read_upstream
 
 if TYPE_CHECKING:
     from interp.models import Model
+    from interp.sae import SAE
 
 N_PARTS, N_SHOWN = 128, 5
 _BATCH_TOKENS, _CELLS = 4096, 16_000_000
@@ -46,6 +47,7 @@ class UpstreamView:
         texts: as they were read for the audit, cut to the context of the model.
         readers: (columns of the audited units, what these read).
         n_parts: parts that a unit keeps.
+        saes: of earlier places, whose latents are parts in the place of heads or neurons; see `Upstream`.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class UpstreamView:
         readers: Sequence[tuple[np.ndarray, LatentReaders | NeuronReaders]],
         *,
         n_parts: int = N_PARTS,
+        saes: Sequence[SAE] = (),
     ) -> None:
         self.model, self.readers, self.n_parts = model, list(readers), n_parts
-        self.stacks = [Upstream(model, reader.site) for _, reader in self.readers]
+        self.stacks = [Upstream(model, reader.site, saes=saes) for _, reader in self.readers]
         self.encoded = encode(model, texts, max_length=model.n_ctx)
         place = np.flatnonzero(~self.encoded.special)
         self.text = np.repeat(np.arange(len(texts)), self.encoded.lengths)[place]

@@ -36,9 +36,9 @@ def tokens():
     return ids, mask
 
 
-def attributed(model, readers):
+def attributed(model, readers, saes=()):
     """Return the contributions of pairs, what they should sum to, the parts and the tensors."""
-    up = Upstream(model, readers.site)
+    up = Upstream(model, readers.site, saes=saes)
     at = read_upstream(model, *tokens(), [*up.sites(), *readers.more])
     blocks = up.blocks(at, ROW, POS)
     weights, constant, total = readers.weights(at, blocks, (ROW, POS), *PAIRS)
@@ -129,6 +129,34 @@ def test_parts_are_the_formula(models, architecture):
                 expected[place] += float(moved @ W_O[head] @ reader[0])
             for place, value in expected.items():
                 assert float(column[f"L1H{head} {place}"][i]) == pytest.approx(value, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gptj", "atlas"])
+def test_latents_of_earlier_saes_take_the_place_of_what_they_tell(models, architecture):
+    model = models[architecture]
+    saes = [an_sae(model, "z.0", seed=1), an_sae(model, "mlp_out.0", seed=2)]
+    given, constant, total, parts, at = attributed(model, NeuronReaders(model, 1, NEURONS), saes)
+    torch.testing.assert_close(given.sum(dim=1), total, rtol=1e-4, atol=1e-5 * float(total.abs().max()))
+    assert parts["part"].is_unique
+    assert parts.query("layer == 0")["kind"].value_counts().to_dict() == {
+        "attention latent": 40, "MLP latent": 40, "error of attention SAE": 1, "error of MLP SAE": 1,
+    }  # fmt: skip
+    plain, *_ = attributed(model, NeuronReaders(model, 1, NEURONS))
+    gated = total + constant
+    torch.testing.assert_close(gated, plain.sum(dim=1) + constant, rtol=1e-4, atol=1e-4 * float(total.abs().max()))
+    # latent 3 of the MLP's SAE by hand, for readers of the residual stream
+    reader = an_sae(model, "resid_post.1", seed=3)
+    given, _, _, parts, at = attributed(model, LatentReaders(reader, NEURONS, model.device), saes)
+    active = saes[1].encode(at[Site("mlp_out", 0)][ROW, POS])
+    at_3 = int(parts.index[parts["part"] == "L0M3"][0])
+    expected = active[PAIRS[0], 3] * (saes[1].W_dec[3] @ reader.W_enc[:, NEURONS])[PAIRS[1]]
+    torch.testing.assert_close(given[:, at_3], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_sae_of_another_place_tells_nothing(models):
+    model = models["llama"]
+    with pytest.raises(SaeMismatch, match="z, attn_out or mlp_out"):
+        Upstream(model, "resid_post.1", saes=[an_sae(model, "resid_post.0")])
 
 
 def test_what_cannot_be_told_by_parts_is_refused(models):

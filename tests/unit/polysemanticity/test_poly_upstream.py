@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from analyses.polysemanticity.concepts import AuditConfig, ReadView
 from analyses.polysemanticity.example_views import context_words, word_vectors
@@ -12,6 +13,7 @@ from analyses.polysemanticity.unit_audits import audit_latents, audit_neurons
 from analyses.polysemanticity.upstream_view import UpstreamView
 from analyses.polysemanticity.verdicts import MONO, POLY, audit_units
 from interp.capturing import capture
+from interp.sae import TopKSAE, topk_config
 from interp.testing import concept_units, planted_layer, tiny_model
 from interp.testing.planted_units import REGIMES
 from interp.unit_readers import NeuronReaders
@@ -144,6 +146,20 @@ def test_random_directions_have_the_view_too(small):
     without = audit_neurons(model, texts, n=4, n_directions=3, upstream=False, config=AuditConfig(n_boot=0, n_null=19))
     assert "upstream" not in without.tables
     assert "upstream" not in set(without.tables["views"]["view"])
+
+
+def test_parts_may_be_latents_of_earlier_saes(small):
+    model, texts = small
+    config = topk_config(model.d_model, 30, k=4, site="mlp_out.0", model_fingerprint=model.fingerprint, bos="always")
+    rng = np.random.default_rng(0)
+    weights = {n: torch.from_numpy(rng.standard_normal(s)).float() for n, s in TopKSAE.shapes(config).items()}
+    weights["W_dec"] /= weights["W_dec"].norm(dim=1, keepdim=True)
+    result = audit_neurons(
+        model, texts, neurons=[(1, 3), (1, 9)], n_directions=0, upstream_saes=[TopKSAE(config, weights)], config=QUICK
+    )
+    kinds = result.tables["upstream"]["kind"]
+    assert kinds.isin(["MLP latent", "error of MLP SAE"]).any()
+    assert not (kinds == "neuron").any()
 
 
 def test_the_company_of_units_changes_no_vector(small):
