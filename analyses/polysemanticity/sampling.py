@@ -17,6 +17,8 @@ import pandas as pd
 from interp.errors import InvalidInput, NonFinite
 
 N_INTERVALS, PER_INTERVAL, FLOOR, AT_LEAST = 10, 8, 0.1, 40
+_KINDS = {"unit": "int64", "row": "int64", "activation": "float64", "interval": "int64", "weight": "float64",
+          "rank": "int64"}  # fmt: skip
 
 
 def sample_activation_intervals(
@@ -57,7 +59,7 @@ def sample_activation_intervals(
         _examples(unit, values[:, unit], text, n_intervals, per_interval, at_least, floor, named_rng(seed, name))
         for unit, name in enumerate(names)
     ]
-    return pd.concat(parts, ignore_index=True) if parts else _frame({})
+    return _frame({name: np.concatenate([part[name] for part in parts]) for name in _KINDS} if parts else {})
 
 
 def top_examples(activations: np.ndarray, *, text_index: np.ndarray | None = None, k: int) -> pd.DataFrame:
@@ -123,10 +125,10 @@ def _checked_text(text_index: np.ndarray, n: int) -> np.ndarray:
 def _examples(
     unit: int, values: np.ndarray, text: np.ndarray, n_intervals: int, per_interval: int, at_least: int, floor: float,
     rng: np.random.Generator,
-) -> pd.DataFrame:  # fmt: skip
+) -> dict[str, np.ndarray]:  # fmt: skip
     most = values.max()
     if most <= 0:
-        return _frame({})
+        return {name: np.empty(0, dtype=kind) for name, kind in _KINDS.items()}
     candidates = np.flatnonzero(values >= floor * most)
     place = (values[candidates] / most - floor) / (1 - floor) * n_intervals
     interval = np.minimum(place.astype(np.int64), n_intervals - 1)
@@ -141,16 +143,14 @@ def _examples(
     drawn = np.bincount(interval[chosen], minlength=n_intervals)
     ranks = np.empty(len(candidates), dtype=np.int64)
     ranks[np.argsort(-values[candidates], kind="stable")] = np.arange(len(candidates))
-    return _frame(
-        {
-            "unit": np.full(len(chosen), unit),
-            "row": candidates[chosen],
-            "activation": values[candidates[chosen]].astype(np.float64),
-            "interval": interval[chosen],
-            "weight": sizes[interval[chosen]] / drawn[interval[chosen]],
-            "rank": ranks[chosen],
-        }
-    )
+    return {
+        "unit": np.full(len(chosen), unit),
+        "row": candidates[chosen],
+        "activation": values[candidates[chosen]].astype(np.float64),
+        "interval": interval[chosen],
+        "weight": sizes[interval[chosen]] / drawn[interval[chosen]],
+        "rank": ranks[chosen],
+    }
 
 
 def _draw(of: np.ndarray, text: np.ndarray, free: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -163,5 +163,4 @@ def _draw(of: np.ndarray, text: np.ndarray, free: np.ndarray, n: int, rng: np.ra
 
 
 def _frame(columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    kinds = {"unit": "int64", "row": "int64", "activation": "float64", "interval": "int64", "weight": "float64"}
-    return pd.DataFrame({name: columns.get(name, []) for name in [*kinds, "rank"]}).astype({**kinds, "rank": "int64"})
+    return pd.DataFrame({name: columns.get(name, []) for name in _KINDS}).astype(_KINDS)
