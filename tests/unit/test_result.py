@@ -121,7 +121,7 @@ def test_a_p_beside_a_reason_why_there_is_none_is_refused():
 
 @pytest.mark.parametrize("p", [-0.1, 1.5, "<.001"])
 def test_a_p_that_is_no_probability_is_refused(p):
-    with pytest.raises(InvalidInput, match="probabilit|0 to 1"):
+    with pytest.raises(InvalidInput, match=r"probabilit|0 to 1"):
         result(table=pd.DataFrame({"p": [p], "n": 3, "status": "ok"}))
 
 
