@@ -138,7 +138,7 @@ def worth_lines(worth: dict[str, Any], variants: dict[str, Any]) -> list[str]:
     ]
     for method, words in _METHODS:
         row = tuned[method]
-        q = "" if row["q"] is None else f"{row['q']:.3f}"
+        q = "" if row["q"] is None else "<0.001" if row["q"] < 0.0005 else f"{row['q']:.3f}"
         known = [picked.get((method, name)) for name in (_RELEVANT, "rho_length")]
         relevant, rho = ("" if value is None else f"{value:.2f}" for value in known)
         change = f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
