@@ -44,7 +44,7 @@ def select(
     contaminated: Literal["drop", "report"] = "drop",
     overlap_words: int = 13,
     top: int | None = None,
-    random_control: Annotated[bool, Parameter(negative="")] = False,
+    random_control: bool | None = None,
     causal_check: Annotated[bool, Parameter(negative="")] = False,
     shard_rows: int = 4096,
     engine: Literal["local", "ray"] = "local",
@@ -128,7 +128,7 @@ def select(
     top
         Latents kept of a sample, under mona, background and contrast; the pick is that of whole codes all the same.
     random_control
-        Also code the pool with an SAE of random directions (twice the time).
+        Also code the pool with an SAE of random directions (twice the time); default: if it has at most 5,000 samples.
     causal_check
         Set the features that explain the pick to 0 and say whether the loss on the target rises more than with others.
     shard_rows

@@ -47,8 +47,8 @@ class SelectionConfig:
     contaminated: str = "drop"
     """What is done with samples that hold text of target or test: "drop" or "report"."""
     overlap_words: int = 13
-    random_control: bool = False
-    """Also code the pool with an SAE of random directions."""
+    random_control: bool | None = None
+    """Also code the pool with an SAE of random directions; None: where it has at most 5,000 samples."""
     causal_check: bool = False
     """Ablate the features that explain the pick and see whether the loss of the target rises."""
     seed: int = 0

@@ -32,6 +32,10 @@ SETTLED_AT_ONCE = 64
 """Least number of cut rows that are coded whole together."""
 
 
+SMALL = 5_000
+"""Samples of a pool that the control of random directions also codes without being asked."""
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """What a selection found.
@@ -287,7 +291,8 @@ def _others(
         "mona": table["raw"].to_numpy(),
         f"shuffled target, {method}": score(coded, shuffled, method=method)["score"].to_numpy(),
     }
-    if config.random_control:
+    asked = config.random_control
+    if len(coded) <= SMALL and hasattr(methods.sae, "weights") if asked is None else asked:
         random = methods.code_examples(examples, "random-sae")
         others[f"random SAE, {method}"] = score(methods.random, random, method=method)["score"].to_numpy()
     names = ("residual-centred", "tf-idf", "dsir", "longest", "random")

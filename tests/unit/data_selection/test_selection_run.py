@@ -91,7 +91,8 @@ def test_the_same_command_gives_the_same_bytes(files, loaded, fixed_commit):
 
 def test_a_killed_run_ends_as_one_that_was_not(files, loaded, monkeypatch):
     folder, _ = files
-    select_command(config_of(folder), folder / "whole")
+    config = config_of(folder, random_control=False)
+    select_command(config, folder / "whole")
     calls = []
     from analyses.data_selection import encoding
 
@@ -105,8 +106,8 @@ def test_a_killed_run_ends_as_one_that_was_not(files, loaded, monkeypatch):
 
     monkeypatch.setattr(encoding, "_run", dies)
     with pytest.raises(KeyboardInterrupt):
-        select_command(config_of(folder), folder / "killed")
-    select_command(config_of(folder), folder / "killed")
+        select_command(config, folder / "killed")
+    select_command(config, folder / "killed")
     assert len(calls) == 4 + 1 + 2
     for file in ("selected.jsonl", "ranking.parquet"):
         assert (folder / "killed" / file).read_bytes() == (folder / "whole" / file).read_bytes(), file
@@ -128,7 +129,7 @@ def test_cut_codes_give_the_pick_of_whole_ones(files, model, sae, method):
 @pytest.mark.parametrize(
     "more",
     [
-        *({"method": name} for name in (*NAMES, "random")), {"random_control": True}, {"top": 4, "method": "mona"},
+        *({"method": name} for name in (*NAMES, "random")), {"random_control": False}, {"top": 4, "method": "mona"},
         {"temperature": 0.5}, {"duplicates": "none", "contaminated": "report"}, {"budget": "100 tokens"},
         {"tokens": "answer", "pooling": "max"}, {"weigh": ("3=0", "5=2")},
     ],
@@ -139,6 +140,21 @@ def test_every_choice_goes_through(files, model, sae, more):
     ranking = run_selection(config_of(folder, **more), pool, target, None, model, sae).ranking
     assert ranking["selected"].any()
     assert np.isfinite(ranking["score"]).all() or more.get("method") == "length-matched"
+
+
+def test_a_random_sae_is_a_control_of_small_pools_and_where_it_is_asked_for(files, model, sae, monkeypatch):
+    folder, _ = files
+    pool, target = read_samples(folder / "pool.jsonl"), {"task": read_samples(folder / "task.jsonl")}
+
+    def controls(**more):
+        found = run_selection(config_of(folder, **more), pool, target, None, model, sae).tables["controls"]
+        return {name.split(",")[0] for name in found["method"]}
+
+    assert {"random SAE", "shuffled target", "residual-centred", "mona", "random"} <= controls()
+    assert "random SAE" not in controls(random_control=False)
+    monkeypatch.setattr("analyses.data_selection.study.SMALL", 10)
+    assert "random SAE" not in controls()
+    assert "random SAE" in controls(random_control=True)
 
 
 def test_tasks_take_turns(files, loaded):
