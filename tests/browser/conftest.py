@@ -54,7 +54,9 @@ def result(folder) -> Path:
     table = pd.DataFrame(
         {"unit": names, "I": 1 - p, "p": p, "q": p, "n": 120, "n_perm": 999, "seed": 0, "status": "ok"}
     )
-    return Result("geospatial.moran", table, notes=("made up",)).to_html(folder / "result.html")
+    deep = {"config": {"rule": {"of": {"a": {"long_name_of_a_choice": 0.0625, "other": 1_000_000}}}}}
+    result = Result("geospatial.moran", table, provenance=deep, notes=("made up",))
+    return result.to_html(folder / "result.html")
 
 
 @pytest.fixture(scope="session", params=["report", "dashboard", "selection", "result"])

@@ -15,7 +15,8 @@ WIDER = """[...document.querySelectorAll('body *')]
 CUT = """[...document.querySelectorAll('body *')]
   .filter(e => getComputedStyle(e).overflowX !== 'visible' && e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 1)
   .map(e => e.className + ' ' + e.textContent.trim().slice(0, 40))"""
-SPLIT_NUMBERS = """[...document.querySelectorAll('tbody td.num:not(.why)')].filter(cell => {
+SPLIT_NUMBERS = """[...document.querySelectorAll('tbody td.num:not(.why), .pairs dd')].filter(cell => {
+  if (cell.children.length || cell.textContent.trim().length > 12) return false;
   const range = document.createRange();
   range.selectNodeContents(cell);
   return new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1;
