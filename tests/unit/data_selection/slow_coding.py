@@ -1,6 +1,6 @@
 """A selection whose coding takes long enough to be killed in the middle; run as a script, on two workers of Ray.
 
-python slow_coding.py FOLDER               # writes FOLDER/ray from FOLDER/pool.jsonl and FOLDER/task.jsonl
+python slow_coding.py FOLDER TEMPORARY     # writes FOLDER/ray from FOLDER/pool.jsonl and FOLDER/task.jsonl
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def kill_one(out: Path, told: dict[str, Any]) -> None:
     told["killed"] = 1
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, temporary: str) -> None:
     import ray
     import torch
     from selection_pool import tiny_sae
@@ -99,8 +99,7 @@ def main(folder: Path) -> None:
     model, out, told = tiny_model(), folder / "ray", {}
     coder = SlowCoder(SaeCoder(tiny_sae(model)))
     command.load = lambda config: (model, coder)
-    ray.init(num_cpus=1, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
-    told["session"] = Path(ray._private.worker._global_node.get_session_dir_path()).name
+    ray.init(num_cpus=1, include_dashboard=False, object_store_memory=2**27, log_to_driver=False, _temp_dir=temporary)
     killer = threading.Thread(target=kill_one, args=(out, told), daemon=True)
     killer.start()
     command.select_command(config_of(folder), out, engine="ray", workers=2)
@@ -111,4 +110,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
