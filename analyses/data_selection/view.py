@@ -83,8 +83,14 @@ def _pick(selection: Selection, config: SelectionConfig, tables: dict[str, pd.Da
         report_figure(score_figure(selection, task), f"Cumulative share of scores for {task}: picked and pool.",
                       caption=f"Scores for {task}.") for task in selection.targets
     ]  # fmt: skip
-    picked: Any = selection.ranking[selection.ranking["selected"]]
-    best = picked.sort_values(["task", "rank"], kind="stable").head(200)
+    table = selection.ranking
+    picked: Any = table[table["selected"] & (table["task"] == table["picked_for"])]
+    best = (
+        picked.sort_values(["task", "rank"], kind="stable")
+        .drop(columns=["selected", "picked_for"])
+        .head(200)
+        .set_index("id")
+    )
     told = f"The score is {config.method}: {NAMES.get(config.method, 'chance')}."
     return Section(
         "pick", "The pick", "Which samples are most like the target?",
@@ -94,8 +100,9 @@ def _pick(selection: Selection, config: SelectionConfig, tables: dict[str, pd.Da
 
 
 def _length(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
-    table = tables["length"].set_index("measure")
-    rho, raw = (table.loc[[f"spearman of {name} with n_tokens"], "value"].iloc[0] for name in ("score", "raw"))
+    table = tables["length"].set_index("measure")["value"]
+    # of several tasks the one whose score hangs on length most
+    rho, raw = (max(table[[f"spearman of {name} with n_tokens"]], key=abs) for name in ("score", "raw"))
     flagged = tables["length"]["flag"].tolist().count("follows length")
     audit = tables["format"]
     looks: Any = audit[audit["flag"] != ""]
@@ -105,7 +112,7 @@ def _length(selection: Selection, tables: dict[str, pd.DataFrame]) -> Section:
         "length", "Length and format", "Is the pick about the task, or about length and looks?",
         Headline(f"score and length: Spearman rho = {rho:.2f}", f"the published score has rho = {raw:.2f}"),
         figures, {"Length audit": tables["length"], "Format audit": tables["format"]}, (),
-        [*([f"{flagged} measures follow length (column flag)."] if flagged else []),
+        [*([f"Measures that follow length (column flag): {flagged}."] if flagged else []),
          *([f"The pick stands out by: {', '.join(looks['trait'].drop_duplicates())}."] if len(looks) else [])],
     )  # fmt: skip
 
