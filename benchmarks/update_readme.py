@@ -143,7 +143,14 @@ def worth_lines(worth: dict[str, Any], variants: dict[str, Any]) -> list[str]:
         relevant, rho = ("" if value is None else f"{value:.2f}" for value in known)
         change = f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
         lines.append(f"| {words} | {relevant} | {rho} | {change} | {q} | {row['verdict']} |")
-    return [*lines, "", *_beside(worth["summary"])]
+    return [*lines, "", *_beside(worth["summary"]), _whole_ranking(worth["deciles"])]
+
+
+def _whole_ranking(deciles: list[dict[str, Any]]) -> str:
+    """Return whether a whole ranking is one of relevance: losses after tuning on each tenth of it."""
+    rows = [row for row in deciles if row["measure"] == _TUNED]
+    found = ", ".join(f"`{r['method']}` {r['rho']:+.2f} ({r['ci_low']:+.2f} to {r['ci_high']:+.2f})" for r in rows)
+    return f"- Each tenth of a whole ranking tuned on, one seed, Spearman's rho of tenth and that loss: {found}."
 
 
 def _beside(summary: list[str]) -> list[str]:
