@@ -9,7 +9,7 @@ SAE of layer 2 (one of three seeds) select; the checkpoint of step 92, which has
 What is chosen is chosen on other skills than what is reported: the learning rate on three that are no targets
 (LR_SKILLS), and the variant of the published score on three more (DEVELOPMENT; bench_selection_variants.py, which runs
 first, names it and its rival without an SAE). Reported are the five of HELD_OUT; tables of the three are kept apart.
-About 60 CPU minutes. Trainings are kept in --work, so that a killed run goes on. Writes
+About 25 CPU minutes. Trainings are kept in --work, so that a killed run goes on. Writes
 benchmarks/results/selection_worth.json after every seed.
 """
 
