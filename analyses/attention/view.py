@@ -193,8 +193,9 @@ def _listed(result: Result) -> dict[str, pd.DataFrame]:
         out["Likeness of the top latents of every head"] = result.tables["relatedness"]
     if "circuit_latents" in result.tables:
         out["Latents exchanged alone on the indirect object"] = result.tables["circuit_latents"]
-    prefixes = result.tables["prefixes"].sort_values(["value"], ascending=False, kind="stable")
-    out["How long a match a head needs, and what it says then"] = prefixes.reset_index(drop=True)
+    prefixes: Any = result.tables["prefixes"]
+    repeating = prefixes[prefixes["n50"].notna()].drop(columns=["n", "seed", "status"]).reset_index(drop=True)
+    out["How long a match the heads need that look back to one, and what they say then"] = repeating
     if "maps" in result.tables:
         best = result.tables["maps"].sort_values(["kind", "rank"], kind="stable")
         out["Token maps: does a head turn a word into the next of its class?"] = best.reset_index(drop=True)

@@ -251,7 +251,10 @@ def headline(result: Result) -> Headline:
 def _mask_words(result: Result, condition: str) -> str:
     table: Any = result.tables["specificity"].query("masked == 'all' and condition == @condition").set_index("units")
     n = result.provenance["config"]["n_masked"]
-    costs = [f"{row.own:.2f} nats a token ({kind}; the others {row.others:.2f})" for kind, row in table.iterrows()]
+    costs = [
+        f"{round(row.own, 2) + 0:.2f} nats a token ({kind}; the others {round(row.others, 2) + 0:.2f})"
+        for kind, row in table.iterrows()
+    ]
     return f"Masking the {n} units of one kind of text costs it {', '.join(costs)}."
 
 
@@ -269,10 +272,15 @@ def section(result: Result, drawn: Mapping[str, Figure]) -> Section:
         alt, caption, table = _CAPTIONS[name]
         if name == "experts":
             caption = caption.format(n=result.provenance["config"]["n_experts"])
-        shown.append(report_figure(fig, alt, caption=caption, table=result.tables[table]))
+        frame: Any = result.tables[table]
+        if name == "masks":  # as drawn; the run's folder has those of random weights too
+            frame = frame[frame["condition"] == TRAINED].reset_index(drop=True)
+        shown.append(report_figure(fig, alt, caption=caption, table=frame))
     tables = {"Verdicts, one row a unit": result.table}
     if "upstream" in result.tables:
-        tables["What gave most to each unit: earlier heads, neurons and the embedding"] = result.tables["upstream"]
+        parts: Any = result.tables["upstream"].query("condition == @TRAINED and rank == 0").drop(columns="rank")
+        most = parts.sort_values("share", ascending=False, kind="stable").reset_index(drop=True)
+        tables["The earlier part that gave most to each unit of the trained model"] = most
     if "labels" in result.tables:
         tables["Known labels: modularity, compactness and feature monosemanticity"] = result.tables["labels"]
     if "specificity" in result.tables:
