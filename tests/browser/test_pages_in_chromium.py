@@ -22,6 +22,9 @@ SPLIT_NUMBERS = """[...document.querySelectorAll('tbody td.num:not(.why), .pairs
   return new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1;
 }).map(cell => cell.textContent)"""
 
+ENLARGED = """[...document.querySelectorAll('img[width]')]
+  .filter(i => i.getBoundingClientRect().width > Number(i.getAttribute('width')) + 1).map(i => i.alt)"""
+
 
 def test_it_complains_of_nothing_and_asks_nobody(chrome, page):
     for width in (PHONE, 1280):
@@ -47,6 +50,7 @@ def test_nothing_is_cut_on_paper(chrome, page):
         assert chrome.run("document.scrollingElement.scrollWidth") == PAPER
         assert chrome.run(CUT) == []
         assert chrome.run(SPLIT_NUMBERS) == []
+        assert chrome.run(ENLARGED) == []
     finally:
         chrome.send("Emulation.setEmulatedMedia", media="")
 
