@@ -7,6 +7,7 @@ from .families import classify_feature_families as classify_feature_families
 from .family_rules import FamilyRule as FamilyRule
 from .heads import head_scores as head_scores
 from .modular import modular_arithmetic as modular_arithmetic
+from .prefix_corruption import prefix_corruption as prefix_corruption
 from .prefixes import prefix_length_curve as prefix_length_curve
 from .profiles import relation_profile as relation_profile
 from .prompt_pairs import PromptPair as PromptPair
