@@ -111,4 +111,4 @@ def test_examples_of_the_help_are_those_of_the_program(line):
 def test_there_are_pages_and_command_lines():
     assert len(examples_of_the_help()) > 30
     assert len(PAGES) > 30
-    assert len(LINES) > 30
+    assert len(LINES) > 20
