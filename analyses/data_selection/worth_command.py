@@ -19,9 +19,11 @@ from analyses.data_selection.selection_config import SelectionConfig
 from analyses.data_selection.token_windows import TokenChoice, find_windows
 from analyses.data_selection.worth import evaluate
 from analyses.data_selection.worth_targets import split_target
+from analyses.data_selection.worth_view import worth_page
 from interp.errors import InvalidInput
 from interp.models import Model, load_model
 from interp.result import Result
+from interp.store import atomic_write_bytes
 
 DEFAULT = (
     "mona", "background", "adjusted", "residual", "bm25", "tf-idf", "length-matched", "random-sae", "shuffled-target",
@@ -75,7 +77,7 @@ def evaluate_command(config: WorthConfig, out: Path, *, say: Callable[[str], Non
         seeds=[given.seed + i for i in range(config.n_seeds)], deciles=config.deciles, against=config.against,
     )  # fmt: skip
     result.save(out / "result")
-    result.to_html(out / "worth.html")
+    atomic_write_bytes(out / "worth.html", worth_page(result).encode())
     for note in result.notes:
         say(note)
     return verdict_table(result)

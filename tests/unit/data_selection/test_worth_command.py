@@ -47,7 +47,9 @@ def test_files_give_verdicts_a_report_and_a_result_and_the_second_run_trains_not
     assert set(found["measure"]) == {"loss, held-out examples"}
     assert any(line.startswith("pool: 1 of 49 samples have no token") for line in said)
     assert any("better than random: bm25" in line for line in said)
-    assert "better than random" in (tmp_path / "out" / "worth.html").read_text()
+    page = (tmp_path / "out" / "worth.html").read_text()
+    assert "better than random picks on held-out examples: bm25" in page
+    assert "oracle -" in page
     kept = load_result(tmp_path / "out" / "result")
     assert kept.table["method"].tolist() == table["method"].tolist()
     assert set(kept.tables["contrasts"]["reference"]) == {"shuffled-target"}
