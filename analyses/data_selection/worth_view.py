@@ -58,9 +58,10 @@ def worth_page(result: Result) -> str:
     )  # fmt: skip
     shares: Any = result.tables["picks"]
     rho: Any = shares[shares["measure"] == "rho_length"].dropna(subset="value")
+    most = max(rho["value"], key=abs, default=np.nan)
     picked = Section(
         "picked", "What was picked", "Do the picks differ in length or kind, and are whole rankings ones of relevance?",
-        Headline(f"the method that hangs on length most has Spearman's rho = {max(rho['value'], key=abs, default=np.nan):.2f}",
+        Headline(f"the method that hangs on length most has Spearman's rho = {most:.2f}",
                  f"random picks {rho.loc[rho['method'] == REFERENCE, 'value'].mean():.2f}"),
         (), {"Means over tasks and seeds": shares, **_named(result, deciles="Tenths of a ranking and loss"),
              **_named(result, runs="Every training", decile_runs="Every training on a tenth")},
