@@ -175,16 +175,22 @@ def level_by_length(
     Of like length are the samples that are nearest in rank of length, half of `share` of all (or of `at_least`) on
     either side, and all that have the length of one of them; so it does not matter in which order the samples come.
     """
+    if not len(values):
+        return np.zeros(0), np.zeros(0)
     half = max(at_least, round(share * len(values))) // 2
-    order = np.argsort(n_tokens, kind="stable")
-    lengths, sorted_values = n_tokens[order], values[order] - values.mean() if len(values) else values
-    first, last = (np.searchsorted(lengths, n_tokens, side) for side in ("left", "right"))
-    shortest = lengths[np.maximum(first - half, 0)]
-    longest = lengths[np.minimum(last + half, len(values)) - 1]
-    low, high = np.searchsorted(lengths, shortest, "left"), np.searchsorted(lengths, longest, "right")
-    sums = [np.concatenate([[0.0], np.cumsum(x)]) for x in (sorted_values, sorted_values**2)]
-    mean, square = ((total[high] - total[low]) / (high - low) for total in sums)
-    return mean + values.mean() if len(values) else mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+    # all is done by distinct length: of those there are few, however many samples
+    _, kind, counts = np.unique(n_tokens, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    first = np.searchsorted(ends, np.maximum(ends - counts - half, 0), "right")
+    last = np.searchsorted(ends, np.minimum(ends + half, len(values)) - 1, "right") + 1
+    centre = values.mean()
+    number, total, square = (
+        np.diff(np.concatenate([[0.0], np.cumsum(x)])[np.array([first, last])], axis=0)[0]
+        for x in (counts, np.bincount(kind, values - centre), np.bincount(kind, (values - centre) ** 2))
+    )
+    mean = total / number
+    sd = np.sqrt(np.maximum(square / number - mean**2, 0.0))
+    return (centre + mean)[kind], sd[kind]
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
