@@ -241,6 +241,6 @@ def test_the_shipped_heads_are_those_of_gpt2():
     }  # fmt: skip
     assert table["layer"].between(0, 11).all()
     assert table["head"].between(0, 11).all()
-    assert not table.duplicated(["role", "layer", "head"]).any()
+    assert not table.duplicated(["role", "layer", "head", "score"]).any()
     with pytest.raises(UnknownName, match="gpt2-small"):
         reference_heads("gpt2-smal")
