@@ -1,5 +1,8 @@
 """Fine-tuning and the evaluation of picks: planted pools, nulls, determinism, resumption."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from analyses.data_selection.finetuning import Tuning, finetune, row_losses, tok
 from analyses.data_selection.worth import evaluate
 from analyses.data_selection.worth_runs import measure_runs
 from analyses.data_selection.worth_targets import Target, split_target
+from analyses.data_selection.worth_view import worth_page
 from interp.errors import InvalidInput
 
 PLAN = Tuning(tokens=160, batch_tokens=40, lr=0.02, template="{content}")
@@ -149,8 +153,18 @@ def test_labels_that_say_nothing_give_no_power(model, pool):
     known = np.zeros(72, bool)
     known[np.random.default_rng(3).permutation(72)[:12]] = True
     target = Target(pool[:4], {"here": list(read_samples(rows_with("France", 8, 5)))}, {"relevant": known})
-    table = evaluate(pool, {"t": target}, {"shuffled": shuffled}, model, budget=8, tuning=PLAN, seeds=SEEDS).table
-    assert table.set_index(["method", "measure"]).loc[("shuffled", "loss, here"), "verdict"] == "no power"
+    found = evaluate(pool, {"t": target}, {"shuffled": shuffled}, model, budget=8, tuning=PLAN, seeds=SEEDS)
+    verdicts = found.table.set_index(["method", "measure"])["verdict"]
+    assert verdicts["shuffled", "loss, here"] == "no power"
+    assert "no power on here: with these pairs a gain as large as the oracle" in worth_page(found)
+
+
+def test_the_page_says_which_methods_are_better_and_what_the_bounds_get(result):
+    page = worth_page(result)
+    assert "better than random picks on here: planted</dd>" in re.sub(r"\s*<span class=.evidence.*?</span>", "", page)
+    assert "untouched model +" in page or "untouched model -" in page
+    none = replace(result, table=result.table[result.table["method"].isin(["shuffled", "oracle"])])
+    assert "no method is better than random picks on here" in worth_page(none)
 
 
 def test_without_labels_the_examples_themselves_are_the_oracle(model, pool):
