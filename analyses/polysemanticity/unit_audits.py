@@ -19,7 +19,7 @@ from analyses.polysemanticity.unit_readings import (
     TextTokens,
     random_directions,
     random_rotations,
-    read_heads,
+    read_heads_rotated,
     read_latents,
     read_neurons,
     read_text_tokens,
@@ -186,13 +186,13 @@ def audit_heads(
     """
     config = config or AuditConfig()
     seen = seen or read_text_tokens(model, texts, seed=config.seed)
-    heads = read_heads(model, texts, seed=config.seed)
+    rotations = [(), random_rotations(model, seed=config.seed)] if n_directions else [()]
+    heads, *mixed = read_heads_rotated(model, texts, rotations, seed=config.seed)
     places = [(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
     about = [(HEAD, *place) for place in places]
     if n_directions:
         kept = np.linspace(0, len(places) - 1, min(n_directions, len(places))).astype(np.int64)
-        mixed = read_heads(model, texts, seed=config.seed, rotations=random_rotations(model, seed=config.seed))
-        heads = _side_by_side(heads, mixed, kept)
+        heads = _side_by_side(heads, mixed[0], kept)
         about += [(DIRECTION, *places[i]) for i in kept]
     names = np.arange(-1, len(RELATIONS))
     views = {

@@ -155,24 +155,39 @@ def read_heads(model: Model, texts: Sequence[str], *, seed: int, rotations: Sequ
             is what d_head columns of the rotated z move, source by source, with the patterns of the true heads. With
             the identity these are the heads themselves.
     """
+    return read_heads_rotated(model, texts, [rotations], seed=seed)[0]
+
+
+def read_heads_rotated(
+    model: Model, texts: Sequence[str], rotations: Sequence[Sequence[torch.Tensor]], *, seed: int
+) -> list[HeadReading]:
+    """Return `read_heads` for each of several rotations, none of them for (), from one pass."""
     encoded = encode(model, texts, max_length=model.n_ctx)
     ordinary = ~encoded.special
     row_of = np.cumsum(ordinary) - 1
-    n, n_heads = int(ordinary.sum()), model.n_layers * model.n_heads
-    moved, source = np.zeros((n, n_heads), dtype=np.float32), np.zeros((n, n_heads), dtype=np.int64)
-    sites = [f"{kind}.{layer}" for layer in range(model.n_layers) for kind in ("pattern", "v")]
-    grams = [_write_gram(model, layer, rotations[layer] if rotations else None) for layer in range(model.n_layers)]
+    n, n_heads, layers = int(ordinary.sum()), model.n_layers * model.n_heads, range(model.n_layers)
+    turned = [[each[layer] if each else None for layer in layers] for each in rotations]
+    grams = [[_write_gram(model, layer, each[layer]) for layer in layers] for each in turned]
+    moved = [np.zeros((n, n_heads), dtype=np.float32) for _ in rotations]
+    source = [np.zeros((n, n_heads), dtype=np.int64) for _ in rotations]
+    sites = [f"{kind}.{layer}" for layer in layers for kind in ("pattern", "v")]
     for batch in stream(model, texts, sites, pool="none", include_special=True, max_length=model.n_ctx):
-        for layer in range(model.n_layers):
-            mover = _Mover(batch.values[f"v.{layer}"], grams[layer], rotations[layer] if rotations else None)
+        for layer in layers:
             columns = slice(layer * model.n_heads, (layer + 1) * model.n_heads)
-            _fill(moved[:, columns], source[:, columns], batch, layer, mover, encoded, row_of)
+            for i, each in enumerate(turned):
+                mover = _Mover(batch.values[f"v.{layer}"], grams[i][layer], each[layer])
+                _fill(moved[i][:, columns], source[i][:, columns], batch, layer, mover, encoded, row_of)
     text = np.repeat(np.arange(len(texts)), encoded.lengths)[ordinary]
     first = np.searchsorted(text, text)
     ids, here = encoded.ids[ordinary], np.arange(n)
     drawn = first + np.random.default_rng([seed, 3]).integers(here - first + 1)
-    relation = np.stack([relation_classes(ids, here, source[:, h], first) for h in range(n_heads)], axis=1)
-    return HeadReading(moved, source, relation, drawn, relation_classes(ids, here, drawn, first))
+    anywhere = relation_classes(ids, here, drawn, first)
+    return [
+        HeadReading(
+            m, s, np.stack([relation_classes(ids, here, column, first) for column in s.T], axis=1), drawn, anywhere
+        )
+        for m, s in zip(moved, source, strict=True)
+    ]
 
 
 def random_rotations(model: Model, *, seed: int) -> list[torch.Tensor]:
