@@ -91,6 +91,7 @@ def _pick(selection: Selection, config: SelectionConfig, tables: dict[str, pd.Da
         .head(200)
         .set_index("id")
     )
+    budget = selection.pick.attrs["budget"]
     told = f"The score is {config.method}: {NAMES.get(config.method, 'chance')}."
     return Section(
         "pick", "The pick", "Which samples are most like the target?",
