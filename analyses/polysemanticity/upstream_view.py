@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from interp.sae import SAE
 
 N_PARTS, N_SHOWN = 128, 5
-_BATCH_TOKENS, _CELLS = 4096, 16_000_000
+_BATCH_TOKENS, _CELLS, _FLOATS = 4096, 16_000_000, 64_000_000
 _TOLERANCE = 1e-3  # of the largest total
 
 
@@ -132,7 +132,9 @@ class UpstreamView:
         sites = [site for stack in self.stacks for site in stack.sites()]
         sites += [site for _, reader in self.readers for site in (reader.site, *reader.more)]
         texts = np.unique(self.text[np.concatenate([p.row for p in pairs])])
-        for batch in plan_batches(self.encoded.lengths[texts], _BATCH_TOKENS):
+        width = self.model.n_layers * (self.model.d_mlp + 4 * self.model.d_model)  # what is read of a token, roughly
+        batch_tokens = int(np.clip(_FLOATS // width, 256, _BATCH_TOKENS))
+        for batch in plan_batches(self.encoded.lengths[texts], batch_tokens):
             here = np.full(len(self.encoded), -1)
             here[texts[batch]] = np.arange(len(batch))
             ids = self.encoded.pad(self.encoded.ids, texts[batch], 0)

@@ -21,10 +21,11 @@ from analyses.polysemanticity.unit_readings import (
     read_neurons,
     read_text_tokens,
 )
-from analyses.polysemanticity.view import plot
+from analyses.polysemanticity.view import limits, plot
 from interp.capturing import capture
 from interp.errors import InvalidInput
 from interp.plot import render_report
+from interp.sae import MatchingPursuitSAE, matching_pursuit_config
 from interp.sae.config import topk_config
 from interp.sae.topk import TopKSAE
 from interp.store import Store
@@ -227,6 +228,21 @@ def test_without_an_sae_neurons_and_heads_are_audited(small):
     assert len(result.tables["power"])
     page = render_report("tiny", [section(result, figures(result))], result.provenance)
     assert "latents at" not in page
+
+
+def test_an_encoder_that_is_not_linear_is_audited_without_what_wrote_it(small):
+    d = small.model.d_model
+    config = matching_pursuit_config(d, 24, max_iterations=4).with_(
+        site="resid_post.0", model_fingerprint=small.model.fingerprint, bos="always"
+    )
+    rows = torch.nn.functional.normalize(torch.randn(24, d, generator=torch.Generator().manual_seed(0)), dim=1)
+    sae = MatchingPursuitSAE(config, {"W_dec": rows, "b_dec": torch.zeros(d)})
+    result = polysemanticity_study(small.model, sae, small.texts, twin=small.twin, config=CONFIG)
+    assert "not linear" in result.provenance["no_upstream"]["latents"]
+    assert "neurons" not in result.provenance["no_upstream"]
+    assert set(result.tables["upstream"]["unit"].str[2]) == {"N", "R"}
+    assert not result.tables["power"]["views"].str.contains("upstream").any()
+    assert any("not linear" in line for line in limits(result))
 
 
 def test_shares_are_compared_with_the_trained_model():
