@@ -95,7 +95,7 @@ def _pick(selection: Selection, config: SelectionConfig, tables: dict[str, pd.Da
     told = f"The score is {config.method}: {NAMES.get(config.method, 'chance')}."
     return Section(
         "pick", "The pick", "Which samples are most like the target?",
-        Headline(f"{n:,} of {total:,} samples ({selection.pick.attrs['budget']}) by {config.method}", steady, n=total),
+        Headline(f"{n:,} of {total:,} samples picked by {config.method}, for a budget of {budget}", steady, n=total),
         figures, {"Best of what was picked": best, "Stability": stable}, (*METHODS, told), (*LIMITS, *selection.notes),
     )  # fmt: skip
 

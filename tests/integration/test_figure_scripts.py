@@ -51,7 +51,9 @@ def draw(script: str, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(words, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize(("script", "reads_run"), [("polysemanticity", True), ("benchmarks", False), ("selection", False)])
+@pytest.mark.parametrize(
+    ("script", "reads_run"), [("polysemanticity", True), ("benchmarks", False), ("selection", False)]
+)
 def test_the_same_bytes_twice(script, reads_run, run, tmp_path):
     outputs = []
     for i in (0, 1):
