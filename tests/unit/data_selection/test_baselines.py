@@ -39,6 +39,18 @@ def test_bm25_is_its_formula():
             assert bm25_scores(TEXTS, TARGETS)[row, column] == pytest.approx(expected, rel=1e-12)
 
 
+def test_bm25_equals_bm25s():
+    """bm25s leaves the constant factor k1 + 1 out and takes float32."""
+    import bm25s
+
+    index = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
+    index.index([words(text) for text in TEXTS], show_progress=False)
+    found = bm25_scores(TEXTS, TARGETS)
+    for column, target in enumerate(TARGETS):
+        known = [word for word in words(target) if word in index.vocab_dict]
+        np.testing.assert_allclose(found[:, column], 2.5 * index.get_scores(known), rtol=1e-5, atol=1e-6)
+
+
 def test_tfidf_is_a_cosine():
     found = tfidf_scores(TEXTS, TARGETS[:1])
     assert found.argmax() in (0, 4)

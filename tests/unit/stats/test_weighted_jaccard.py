@@ -1,5 +1,9 @@
 """Generalized Jaccard against its definition, its identities, and the bounds of rows that were cut."""
 
+import subprocess
+import sys
+import tempfile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -33,7 +37,25 @@ def test_sums_equal_the_definition(compiled, n_prototypes):
     np.testing.assert_allclose(one, sums[:, 0], rtol=1e-12)
 
 
-def test_jaccard_equals_the_definition_dense_and_sparse():  # faiss METRIC_Jaccard agrees to 5e-8
+def test_jaccard_equals_faiss():
+    """In a process of its own: faiss brings an OpenMP that need not live beside that of torch."""
+    rows, t = codes(0).toarray().astype(np.float32), codes(1, 8, density=0.5).toarray()[:3].astype(np.float32)
+    rows = rows[rows.any(axis=1)]
+    script = (
+        "import sys, numpy as np, faiss\n"
+        "x, q = (np.load(path) for path in sys.argv[1:3])\n"
+        "np.save(sys.argv[3], faiss.pairwise_distances(x, q, metric=faiss.METRIC_Jaccard))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{name}.npy" for name in ("x", "q", "out")]
+        np.save(paths[0], rows)
+        np.save(paths[1], t)
+        subprocess.run([sys.executable, "-c", script, *paths], check=True)
+        theirs = np.load(paths[2])
+    np.testing.assert_allclose(generalized_jaccard(sparse.csr_matrix(rows), t), theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_jaccard_equals_the_definition_dense_and_sparse():
     rows, t = codes(0), codes(1, 8, density=0.5)[[0, 1, 2]]
     for prototypes in (t, t.toarray()):
         found = generalized_jaccard(rows, prototypes)
