@@ -51,7 +51,7 @@ def example_latents(result: Result) -> dict[str, list[int]]:
     if "counts" not in result.tables:
         return {}
     decided = result.table["family"].isin(FAMILIES[: FAMILIES.index("mixed")])
-    table = result.table[decided & (result.table["density"] <= DENSE)]
+    table: Any = result.table[decided & (result.table["density"] <= DENSE)]
     firm = table.sort_values(["confidence", "n_eff"], ascending=[False, True], kind="stable").groupby("family").head(2)
     return {f"z.{layer}": sorted(own["latent"].tolist()) for layer, own in firm.groupby("layer")}
 

@@ -105,6 +105,7 @@ def _tree(z: np.ndarray, own: np.ndarray, train: np.ndarray, depth: int, seed: i
     tree = DecisionTreeClassifier(max_depth=depth, random_state=seed)
     with config_context(skip_parameter_validation=True):
         tree.fit(X, y, sample_weight=weight, check_input=False)
-    said, truth = tree.predict(np.ascontiguousarray(z[~train]), check_input=False), own[~train]
+    said = np.asarray(tree.predict(np.ascontiguousarray(z[~train]), check_input=False), dtype=bool)
+    truth = own[~train]
     root = int(tree.tree_.feature[0])
     return max(root, 0), float((said[truth].mean() + (~said[~truth]).mean()) / 2)
