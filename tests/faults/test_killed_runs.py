@@ -31,6 +31,7 @@ def loaded(monkeypatch, fixed_commit):
     view = importlib.import_module("analyses.geospatial.run")
     every = view.figures
     monkeypatch.setattr(view, "figures", lambda result: {"moran_null": every(result)["moran_null"]})
+    monkeypatch.setattr("analyses.latent_pages.N_TEXTS", 20)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     job = Job(RunConfig(), store=None)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from interp.store import Store
 def fixed_commit():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("interp.provenance.git_commit", lambda _: "0" * 40)
+        patch.setattr("analyses.latent_pages.N_TEXTS", 20)
         yield
 
 

@@ -23,7 +23,10 @@ import sys
 import interp.provenance
 
 interp.provenance.git_commit = lambda _: "0" * 40
+import analyses.latent_pages
 from analyses.job import RunConfig, run_job
+
+analyses.latent_pages.N_TEXTS = 20
 
 if __name__ == "__main__":
     config = RunConfig(("geospatial", "decoding"), places=sys.argv[1], permutations=19, survey=False)
