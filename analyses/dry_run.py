@@ -303,7 +303,7 @@ def _attention(o: Outline) -> list[Part]:
     control = bool(saes) and CONTROL_SAE in list_saes()
     if o.config.sae is not None:
         saes, control = ([0] if str(o.sae.site).startswith("z.") else []), False
-    names = ["heads", "profiles", *(["maps", "circuit"] if o.is_atlas else [])]
+    names = ["heads", "profiles", "prefixes", *(["maps", "circuit"] if o.is_atlas else [])]
     names += [*(["latents"] if saes else []), *(["random_latents"] if control else [])]
     texts = o.job.texts
     if texts is None and o.is_atlas:

@@ -78,8 +78,11 @@ class _Asked(Exception):
     """Raised where a study would begin to compute."""
 
 
-@pytest.mark.parametrize("name", ["attention", "polysemanticity"])
-def test_the_units_of_a_study_are_those_planned(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [("attention", "analyses.attention.run"), ("polysemanticity", "analyses.polysemanticity.study_units")],
+)
+def test_the_units_of_a_study_are_those_planned(name, runs, tmp_path, monkeypatch):
     asked = set()
 
     def record(units, compute, *, name_of, **_):
@@ -87,7 +90,7 @@ def test_the_units_of_a_study_are_those_planned(name, tmp_path, monkeypatch):
         raise _Asked
 
     module = importlib.import_module(ANALYSES[name].module)
-    monkeypatch.setattr(module, "run_units", record)
+    monkeypatch.setattr(importlib.import_module(runs), "run_units", record)
     config = RunConfig((name,))
     with Store(tmp_path) as store, pytest.raises(_Asked):
         module.run(Job(config, store))
@@ -100,7 +103,11 @@ def test_a_model_without_texts_or_sae_has_less_to_do(no_weights, monkeypatch):
     outline.job = Job(outline.config, store=None)  # type: ignore[arg-type]
     outline.sizes, outline.sae, outline.is_atlas = Outline(RunConfig()).sizes, None, False
     (attention, _), (poly,) = _PARTS["attention"](outline), _PARTS["polysemanticity"](outline)
-    assert [unit[0].rpartition("/")[2] for unit in attention.units] == ["heads.parquet", "profiles.parquet"]
+    assert [unit[0].rpartition("/")[2] for unit in attention.units] == [
+        "heads.parquet",
+        "profiles.parquet",
+        "prefixes.parquet",
+    ]
     assert poly.units == []
 
 
