@@ -13,12 +13,14 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from interp.sae.train import train_sae
 from interp.sae.trainer import Trainer
@@ -81,6 +83,9 @@ def forget_moments() -> None:
 
 def main(base: Path, kills: int, seed: int) -> dict[str, int]:
     torch.set_num_threads(1)
+    # tqdm's own lock is shared by forks: one that was killed while it held the lock would stop all that come after it
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0
     rng, x = random.Random(seed), activations()
     expected, seconds = [], []
     for kind in range(len(RUNS)):

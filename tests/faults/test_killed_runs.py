@@ -9,10 +9,12 @@ import json
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from analyses.job import Job, RunConfig, run_job
 
@@ -32,6 +34,7 @@ def loaded(monkeypatch, fixed_commit):
     every = view.figures
     monkeypatch.setattr(view, "figures", lambda result: {"moran_null": every(result)["moran_null"]})
     monkeypatch.setattr("analyses.latent_pages.N_TEXTS", 20)
+    tqdm.set_lock(threading.RLock())  # its own is shared by forks, and may be held by one that is killed
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     job = Job(RunConfig(), store=None)  # type: ignore[arg-type]
