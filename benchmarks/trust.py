@@ -27,7 +27,7 @@ RESULT = ROOT / "benchmarks" / "results" / "trust.json"
 COUNTS = {
     "INTERP_MUTATIONS": 2000,  # of each kind of file
     "INTERP_WRITER_KILLS": 1000,
-    "INTERP_KILLS": 100,  # of training runs, and of `interp run`
+    "INTERP_KILLS": 20,  # of training runs, and of `interp run`, each of which takes seconds
     "INTERP_OFFSETS": 200,
     "INTERP_NAMES": 10_000,
 }
