@@ -169,8 +169,9 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
     return [
         f"`make trust`: {trust['artefacts_mutated']:,} damaged artefacts ({trust['reads_after_damage']:,} reads), "
         f"{trust['kills']:,} kills, {trust['disk_full_offsets']:,} full disks, {trust['names_mutated']:,} mutated "
-        f"names, {trust['attacks']:,} attacks: {trust['silent_wrong_reads']} silent wrong reads, "
-        f"{trust['lost_units']} lost units, {trust['executions']} executions."
+        f"names, {trust['pool_files_mutated']:,} damaged pool files, {trust['attacks']:,} attacks: "
+        f"{trust['silent_wrong_reads']} silent wrong reads, {trust['lost_units']} lost units, "
+        f"{trust['pool_rows_lost']} lost rows, {trust['executions']} executions ({trust['seconds']:,} s)."
     ]
 
 
