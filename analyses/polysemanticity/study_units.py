@@ -263,6 +263,7 @@ class Study:
 
 
 def unit_files(unit: str) -> tuple[str, ...]:
+    """Return the names in the store of what a unit leaves."""
     parts = ("verdicts", "views") if unit.startswith("heads") else ("verdicts", "views", "upstream")
     if unit == "power" or unit in LABELS:
         parts = ("power",) if unit == "power" else ("scores",)
